@@ -38,7 +38,7 @@ def _leaf(path: list[str], leaf: str, value: np.ndarray) -> tuple[str, np.ndarra
     """Name and layout in flax of one torch tensor."""
     if leaf != "weight":
         return leaf, value
-    if path[-1].endswith("embedding"):  # a table of rows: looked up, never multiplied
+    if value.ndim == 2 and path[-1].endswith("embedding"):  # a table of rows: looked up, never multiplied
         return "embedding", value
     if value.ndim == 1:
         return "scale", value
