@@ -1,0 +1,185 @@
+"""First guesses before any learning: cameras, intrinsics and the object's ellipsoid.
+
+Given noisy cameras lose their jitter to a polynomial in time; a clip without cameras
+starts from one upright side view that follows the boxes of the masks. The frame whose
+box is widest, measured in object units, is taken as the side view. Boxes are in pixels,
+`(left, top, right, bottom)`, pixel centers at +0.5; object space has y up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adreamer_jax.types import Bool, Float
+
+__all__ = [
+    "constant_camera",
+    "default_intrinsics",
+    "initial_ellipsoid",
+    "mask_boxes",
+    "smooth_cameras",
+    "smooth_curve",
+]
+
+# The camera looks along +x of the object and sees its +z to the right: rows are the
+# camera's axes x (right), y (down) and z (forward) in object space.
+SIDE_VIEW = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+def default_intrinsics(size: tuple[int, int]) -> Float[np.ndarray, "4"]:
+    """Intrinsics of an unknown camera: a focal length of the longest side, centered."""
+    height, width = size
+    focal = max(height, width)
+    return np.array([focal, focal, width / 2, height / 2], np.float32)
+
+
+def mask_boxes(masks: Bool[np.ndarray, "t h w"]) -> Float[np.ndarray, "t 4"]:
+    """The box of every mask as left, top, right and bottom edge in pixels."""
+
+    def edges(hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return hits.argmax(1), hits.shape[1] - hits[:, ::-1].argmax(1)
+
+    left, right = edges(masks.any(1))
+    top, bottom = edges(masks.any(2))
+    return np.stack([left, top, right, bottom], 1).astype(np.float64)
+
+
+def smooth_curve(
+    values: Float[np.ndarray, "t c"], degree: int
+) -> Float[np.ndarray, "t c"]:
+    """The polynomial in time of a degree that lies nearest to each column."""
+    count = len(values)
+    time = np.linspace(-1.0, 1.0, count)
+    basis = np.polynomial.chebyshev.chebvander(time, min(degree, count - 1))
+    return basis @ np.linalg.lstsq(basis, values, rcond=None)[0]
+
+
+def smooth_cameras(
+    camera_from_object: Float[np.ndarray, "t 4 4"], degree: int = 5
+) -> Float[np.ndarray, "t 4 4"]:
+    """Cameras without their jitter: a polynomial in time of rotation and translation.
+
+    Rotations are smoothed as unit quaternions of continuous sign, which unlike rotation
+    vectors have no seam when the camera goes all the way round the object.
+    """
+    from_matrix = quaternions(camera_from_object[:, :3, :3])
+    smooth = np.broadcast_to(np.eye(4), camera_from_object.shape).copy()
+    smooth[:, :3, :3] = matrices(smooth_curve(from_matrix, degree))
+    smooth[:, :3, 3] = smooth_curve(camera_from_object[:, :3, 3], degree)
+    return smooth.astype(np.float32)
+
+
+def quaternions(rotations: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 4"]:
+    """Unit quaternions (wxyz) of rotations, each on the side of the one before.
+
+    The quaternion is the eigenvector to the largest eigenvalue of a symmetric matrix of
+    the rotation's entries, which is well-conditioned at every angle.
+    """
+    r = rotations.astype(np.float64)
+    k = np.zeros((len(r), 4, 4))
+    k[:, 0, 0] = r[:, 0, 0] + r[:, 1, 1] + r[:, 2, 2]
+    skew = r - r.transpose(0, 2, 1)
+    k[:, 0, 1:] = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
+    k[:, 1:, 0] = k[:, 0, 1:]
+    k[:, 1:, 1:] = r + r.transpose(0, 2, 1) - k[:, 0, 0, None, None] * np.eye(3)
+    q = np.linalg.eigh(k)[1][:, :, -1]
+    flips = np.sign((q[1:] * q[:-1]).sum(1))
+    q[1:] *= np.cumprod(np.where(flips < 0, -1.0, 1.0))[:, None]
+    return q
+
+
+def matrices(quaternion: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 3 3"]:
+    """Rotation matrices of quaternions (wxyz) of any length."""
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def constant_camera(
+    masks: Bool[np.ndarray, "t h w"],
+    intrinsics: Float[np.ndarray, "4"],
+    *,
+    degree: int = 5,
+    depth_degree: int = 1,
+) -> Float[np.ndarray, "t 4 4"]:
+    """One upright side view for a clip without cameras; the boxes move it about.
+
+    The widest box spans the object from -1 to 1. Distances follow the height of the
+    boxes, which a turn about the vertical leaves alone, and not their width; only its
+    trend, since a gait and the perspective of a turn change heights by a tenth.
+    """
+    fx, fy, cx, cy = (float(v) for v in intrinsics)
+    left, top, right, bottom = mask_boxes(masks).T
+    widest = int((right - left).argmax())
+    longest = max((right - left)[widest] / fx, (bottom - top)[widest] / fy)
+    height = np.exp(smooth_curve(np.log(bottom - top)[:, None], depth_degree)[:, 0])
+    depth = 2.0 / longest * height[widest] / height
+    ray = np.stack([(left + right) / 2 - cx, (top + bottom) / 2 - cy], 1) / [fx, fy]
+    cameras = np.broadcast_to(np.eye(4), (len(masks), 4, 4)).copy()
+    cameras[:, :3, :3] = SIDE_VIEW
+    cameras[:, :2, 3] = smooth_curve(ray, degree) * depth[:, None]
+    cameras[:, 2, 3] = depth
+    return cameras.astype(np.float32)
+
+
+def initial_ellipsoid(
+    masks: Bool[np.ndarray, "t h w"],
+    camera_from_object: Float[np.ndarray, "t 4 4"],
+    intrinsics: Float[np.ndarray, "4"],
+    *,
+    depth_ratio: float = 0.4,
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
+    """Center, half axes and axes (columns: side, down, depth) of a first shape.
+
+    The silhouettes of a quarter turn say little about depth, so it is taken as a part
+    of the smaller half extent of the side view instead of being carved.
+    """
+    fx, fy, cx, cy = (float(v) for v in intrinsics)
+    rotation = camera_from_object[:, :3, :3].astype(np.float64)
+    left, top, right, bottom = mask_boxes(masks).T
+    middle = np.stack([(left + right) / 2 - cx, (top + bottom) / 2 - cy], 1) / [fx, fy]
+    rays = np.einsum("tji,tj->ti", rotation, np.c_[middle, np.ones(len(middle))])
+    origins = -np.einsum("tji,tj->ti", rotation, camera_from_object[:, :3, 3])
+    center = meeting_point(origins, rays)
+    depth = (rotation @ center + camera_from_object[:, :3, 3])[:, 2]
+    extents = np.stack([(right - left) / fx, (bottom - top) / fy], 1) * depth[:, None]
+    widest = int(extents[:, 0].argmax())
+    half = extents[widest] / 2
+    half_axes = np.array([half[0], half[1], depth_ratio * half.min()])
+    axes = upright(rotation[widest].T)
+    return tuple(v.astype(np.float32) for v in (center, half_axes, axes))
+
+
+def meeting_point(
+    origins: Float[np.ndarray, "t 3"],
+    rays: Float[np.ndarray, "t 3"],
+    *,
+    pull: float = 0.3,
+) -> Float[np.ndarray, "3"]:
+    """The point nearest to all rays, in least squares.
+
+    A pull to the object's origin decides along the rays: they are nearly parallel, so
+    noise in the cameras would otherwise carry the point far behind the object.
+    """
+    unit = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    across = np.eye(3) - unit[:, :, None] * unit[:, None]
+    pulled = across.mean(0) + pull * np.eye(3)
+    return np.linalg.solve(pulled, np.einsum("tij,tj->i", across, origins) / len(rays))
+
+
+def upright(axes: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Camera axes with their down turned onto the object's -y, where they are near it.
+
+    A view from a little above then gives no tilted shape; a view from the top, or
+    cameras whose object space has another up, are left as they are.
+    """
+    down = np.array([0.0, -1.0, 0.0])
+    if axes[:, 1] @ down < np.cos(np.radians(50)):
+        return axes
+    depth = axes[:, 2] - (axes[:, 2] @ down) * down
+    depth /= np.linalg.norm(depth)
+    return np.stack([np.cross(down, depth), down, depth], 1)
