@@ -6,8 +6,6 @@ box is widest, measured in object units, is taken as the side view. Boxes are in
 `(left, top, right, bottom)`, pixel centers at +0.5; object space has y up.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from adreamer_jax.types import Bool, Float

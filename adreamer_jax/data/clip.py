@@ -6,8 +6,6 @@ are at +0.5; cameras are OpenCV, `camera_from_object`. Training reads `read_clip
 `read_truth` is for evaluation.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -175,8 +173,8 @@ def read_png(path: Path, modes: tuple[str, ...], size: tuple[int, int]) -> np.nd
         )
     if (picture.height, picture.width) != size:
         raise ValueError(
-            f"{path} must have the clip's size {size[0]} x {size[1]} (height x width), got "
-            f"{picture.height} x {picture.width}; all frames and masks need one size"
+            f"{path} must have the clip's size {size[0]} x {size[1]} (height x width), "
+            f"got {picture.height} x {picture.width}; frames and masks need one size"
         )
     return np.asarray(picture)
 
@@ -192,8 +190,8 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
     values = values.astype(np.uint8) * (255 if values.dtype == bool else 1)
     if not values.any():
         raise ValueError(
-            f"the mask of frame {int(path.stem)} must show the object, got an empty one in "
-            f"{path}; cut the clip to the frames that show it, or mend the mask"
+            f"mask of frame {int(path.stem)} must show the object, got an empty one "
+            f"in {path}; cut the clip to the frames that show it, or mend the mask"
         )
     if values.max() < 128:
         raise ValueError(
@@ -289,8 +287,8 @@ def read_features(folder: Path, count: int) -> np.ndarray | None:
     for index, value in enumerate(maps):
         if value.ndim != 3 or value.shape != maps[0].shape:
             raise ValueError(
-                f"feature maps in {folder} must all be [height, width, channels] of "
-                f"one shape, got {value.shape} at frame {index} and {maps[0].shape} before"
+                f"features in {folder} must all be [height, width, channels] of one "
+                f"shape, got {value.shape} at frame {index} and {maps[0].shape} before"
             )
         if not (np.issubdtype(value.dtype, np.floating) and np.isfinite(value).all()):
             raise ValueError(
