@@ -1,0 +1,1 @@
+"""Time, disk and devices: the only floor that knows any of them."""
