@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Say that something long goes on, in a terminal with a running count of seconds."""
+    """Say that something long goes on, in a terminal with a running count."""
     start, done = time.monotonic(), threading.Event()
     if sys.stderr.isatty():
         clock = threading.Thread(target=_count, args=(what, start, done), daemon=True)

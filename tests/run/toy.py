@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from adreamer_jax.types import Asset, Picture, System, TrainState
+from adreamer_jax.types import Picture, System, TrainState
 
 SIZE = 16
 

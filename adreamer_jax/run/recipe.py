@@ -1,0 +1,164 @@
+"""Recipes: from the words on the command line to a locked config, and back from disk.
+
+A recipe is a file with `get_config(size)`; a work folder keeps the resolved recipe in
+config.json and takes no other one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+# How a run is watched, not what it computes: these may change when it goes on.
+FREE = ("run.log_every", "run.save_every", "run.show_every")
+
+
+def find_recipe(name: str) -> str:
+    """The path (and size) of a recipe: a file, or the name of one that we ship.
+
+    `configs/extract.py:smoke`, `extract.py:smoke` and `extract:smoke` all mean the
+    recipe that lies in configs/ of a source tree or inside the installed package.
+    """
+    path, colon, size = name.partition(":")
+    if Path(path).is_file():
+        return name
+    folders = [Path(__file__).parents[n] / "configs" for n in (1, 2)]
+    for folder in folders:
+        candidate = folder / Path(path).with_suffix(".py").name
+        if candidate.is_file() and Path(path).parent.name in ("", "configs"):
+            return f"{candidate}{colon}{size}"
+    ours = sorted(f.name for folder in folders for f in folder.glob("[a-z]*.py"))
+    listed = ", ".join(f"configs/{name}" for name in ours)
+    raise ValueError(
+        f"--config must name a recipe file, got {path}; write one of {listed}"
+    )
+
+
+def load_recipe(name: str) -> ConfigDict:
+    """The config that a recipe file gives for the size after the colon."""
+    path, _, size = find_recipe(name).partition(":")
+    get_config = _get_config(Path(path))
+    return get_config(size) if size else get_config()
+
+
+def check_keys(config: ConfigDict, keys: Iterable[str]) -> None:
+    """Raise a ValueError that says what to write for a key that is not there."""
+    known = list(flatten(config.to_dict()))
+    for key in keys:
+        if key in known or _at(config, key) is not None:
+            continue
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        last = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+        advice = f"write --config.{(last or close or [known[0]])[0]}=..."
+        raise ValueError(f"--config.{key} must be a key of the recipe; {advice}")
+
+
+def recipe_name(name: str) -> str:
+    """A recipe's short name: configs/extract.py:smoke is extract-smoke."""
+    path, _, size = name.partition(":")
+    return Path(path).stem + (f"-{size}" if size and size != "default" else "")
+
+
+def default_workdir(name: str, config: ConfigDict) -> Path:
+    """runs/<recipe>-<clip>; the embedded clip is called embedded."""
+    clip = config.get("data", {}).get("clip", "")
+    return Path("runs") / f"{recipe_name(name)}-{Path(clip or 'embedded').name}"
+
+
+def check_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Refuse a work folder that holds another recipe, and say which keys differ."""
+    if not (Path(workdir) / "config.json").exists():
+        return
+    changes = differences(read_recipe(workdir).to_dict(), config.to_dict())
+    serious = [line for key, line in changes.items() if key not in FREE]
+    if serious:
+        shown = "; ".join(serious[:6]) + ("; ..." if len(serious) > 6 else "")
+        raise ValueError(
+            f"--workdir must be new or hold this very recipe, got {workdir}, where "
+            f"{shown}; choose another --workdir or leave these keys as they were"
+        )
+
+
+def remember(config: ConfigDict, workdir: Path) -> None:
+    """Write the resolved recipe into a work folder that is new or holds it already."""
+    check_workdir(config, workdir)
+    path = Path(workdir) / "config.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".tmp")
+    text = json.dumps(config.to_dict(), indent=2, default=str)
+    fresh.write_text(text + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def read_recipe(workdir: Path) -> ConfigDict:
+    """The recipe that a work folder remembers."""
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"--workdir must be the folder of a run, got {workdir} without "
+            "config.json; name the folder that training wrote, or give --config"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} must be JSON, got '{error}'; delete it and give --config again"
+        ) from error
+    return ConfigDict(_tuples(values)).lock()
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dicts under dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
+    """One readable line for each dotted key whose values differ."""
+    was, now = flatten(_tuples(old)), flatten(_tuples(new))
+    return {
+        key: f"{key} was {was.get(key, 'absent')!r}, now {now.get(key, 'absent')!r}"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key, "absent") != now.get(key, "absent")
+    }
+
+
+def _get_config(path: Path) -> Callable[..., ConfigDict]:
+    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"--config must be a file with get_config(size), got {path}")
+    return module.get_config
+
+
+def _at(config: ConfigDict, key: str) -> ConfigDict | None:
+    """The section of a dotted name, if it is one."""
+    section: Any = config
+    for name in key.split("."):
+        if not isinstance(section, ConfigDict) or name not in section:
+            return None
+        section = section[name]
+    return section if isinstance(section, ConfigDict) else None
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only; recipes use tuples, which are hashable."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value
