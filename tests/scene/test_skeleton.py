@@ -1,0 +1,274 @@
+"""Laws, twins and closed forms of the skeleton."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from adreamer_jax.core import rigid
+from adreamer_jax.scene import skeleton as sk
+from adreamer_jax.types import Rigid
+
+
+def strip(columns=61, bones=5):
+    """A flat strip along x and bones along it, with weights that fade between them."""
+    x = np.linspace(0, 4, columns)
+    vertices = np.stack(
+        [np.repeat(x, 2), np.tile([0.0, 0.3], columns), 0 * np.repeat(x, 2)], -1
+    )
+    a = np.arange(columns - 1) * 2
+    faces = np.concatenate(
+        [np.stack([a, a + 2, a + 3], -1), np.stack([a, a + 3, a + 1], -1)]
+    )
+    weights = np.exp(-((vertices[:, :1] - np.linspace(0.2, 3.8, bones)) ** 2) / 0.1)
+    rest = np.tile(np.eye(4), (bones, 1, 1))
+    rest[:, 0, 3] = np.linspace(0.2, 3.8, bones)
+    rest[:, :3, :3] = Rotation.random(bones, rng=2).as_matrix()
+    return vertices, faces, weights / weights.sum(1, keepdims=True), rest
+
+
+def wiggle(bones, frames=4, seed=0):
+    rng = np.random.default_rng(seed)
+    motion = np.tile(np.eye(4), (frames, bones, 1, 1))
+    turn = Rotation.from_rotvec(0.3 * rng.normal(size=(frames * bones, 3))).as_matrix()
+    motion[..., :3, :3] = turn.reshape(frames, bones, 3, 3)
+    motion[..., :3, 3] = 0.1 * rng.normal(size=(frames, bones, 3))
+    return motion
+
+
+@pytest.fixture(scope="module")
+def built():
+    vertices, faces, weights, rest = strip()
+    motion = wiggle(len(rest))
+    return sk.build_skeleton(vertices, faces, weights, None, rest, motion), rest, motion
+
+
+def pose(matrix):
+    return rigid.from_matrix(jnp.asarray(matrix, jnp.float32))
+
+
+def test_areas_add_up_to_the_surface():
+    vertices, faces, _, _ = strip()
+    assert np.isclose(sk.vertex_areas(vertices, faces).sum(), 4 * 0.3)
+
+
+def test_soft_contact_is_the_formula_written_with_loops():
+    vertices, faces, weights, _ = strip(columns=9)
+    areas = sk.vertex_areas(vertices, faces)
+    contact = sk.soft_contact(areas, weights)
+    for j, k in itertools.product(range(weights.shape[1]), repeat=2):
+        shared = sum(a * w[j] * w[k] for a, w in zip(areas, weights, strict=True))
+        own = [
+            sum(a * w[i] ** 2 for a, w in zip(areas, weights, strict=True))
+            for i in (j, k)
+        ]
+        assert np.isclose(contact[j, k], shared / np.sqrt(own[0] * own[1]))
+
+
+def test_edge_contact_counts_each_mesh_edge_once():
+    _, faces, weights, _ = strip()
+    owner, seen = weights.argmax(1), set()
+    count = np.zeros((5, 5))
+    for face in faces:
+        for u, v in itertools.combinations(face, 2):
+            if (min(u, v), max(u, v)) not in seen and owner[u] != owner[v]:
+                count[owner[u], owner[v]] += 1
+                count[owner[v], owner[u]] += 1
+            seen.add((min(u, v), max(u, v)))
+    contact = sk.edge_contact(faces, weights) - np.eye(5)
+    assert np.allclose(contact, count / count.max())
+    assert set(map(tuple, np.argwhere(np.triu(contact)))) == {
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+    }
+
+
+def test_strength_is_symmetric_and_spans_zero_to_one(built):
+    strength = built[0].strength
+    assert np.allclose(strength, strength.T)
+    assert strength.min() == 0 and np.isclose(strength.max(), 1)
+    assert (np.diag(strength) == 0).all()
+
+
+def test_features_cut_what_touches_but_means_something_else():
+    vertices, faces, weights, _ = strip()
+    meaning = np.where(vertices[:, :1] < 2.0, [[1.0, 0.0]], [[0.0, 1.0]])
+    areas = sk.vertex_areas(vertices, faces)
+    contact = sk.soft_contact(areas, weights)
+    alive = np.ones(5, bool)
+    plain = sk.strengths(contact, None, alive)
+    pooled = sk.bone_features(areas, weights, meaning)
+    informed = sk.strengths(contact, pooled, alive)
+    assert np.allclose(np.linalg.norm(pooled, axis=1), 1)
+    assert plain[1, 2] > 0.8 and informed[1, 2] < plain[1, 2] - 0.1
+    assert np.isclose(informed[0, 1], 1, atol=0.05)
+
+
+def test_opposite_meaning_never_connects():
+    contact = np.full((2, 2), 0.5)
+    strength = sk.strengths(
+        contact, np.array([[1.0, 0.0], [-1.0, 0.0]]), np.ones(2, bool)
+    )
+    assert (strength == 0).all()
+
+
+def test_kept_edges_are_the_chain(built):
+    assert np.array_equal(built[0].edges, [[0, 1], [1, 2], [2, 3], [3, 4]])
+
+
+def test_threshold_is_a_share_of_the_median_contact():
+    contact = np.eye(4)
+    for (j, k), value in zip([(0, 1), (1, 2), (2, 3)], (0.4, 0.4, 0.09), strict=True):
+        contact[j, k] = contact[k, j] = value
+    assert len(sk.kept_edges(contact, np.ones(4, bool))) == 2
+    assert len(sk.kept_edges(contact, np.ones(4, bool), threshold=0.2)) == 3
+    assert len(sk.kept_edges(np.eye(4), np.ones(4, bool))) == 0
+
+
+def test_spanning_tree_is_the_heaviest_of_all_trees():
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        weight = rng.random((5, 5))
+        weight = weight + weight.T
+        parent = sk.spanning_tree(weight, root=2)
+        assert (parent == -1).sum() == 1 and parent[2] == -1
+        found = sum(weight[b, p] for b, p in enumerate(parent) if p >= 0)
+        assert np.isclose(found, _heaviest(weight))
+
+
+def _heaviest(weight):
+    pairs, best = list(itertools.combinations(range(len(weight)), 2)), 0.0
+    for tree in itertools.combinations(pairs, len(weight) - 1):
+        group = list(range(len(weight)))
+        for j, k in tree:
+            group = [group[j] if g == group[k] else g for g in group]
+        if len(set(group)) == 1:
+            best = max(best, sum(weight[pair] for pair in tree))
+    return best
+
+
+def test_tree_follows_the_chain_and_joints_lie_between_bones(built):
+    skeleton, rest, _ = built
+    links = {tuple(sorted((b, p))) for b, p in enumerate(skeleton.parent) if p >= 0}
+    assert links == {(0, 1), (1, 2), (2, 3), (3, 4)}
+    x = rest[:, 0, 3]
+    middle = (x[:-1] + x[1:]) / 2
+    assert np.allclose(skeleton.joints[range(4), range(1, 5), 0], middle, atol=0.05)
+    root = int(np.flatnonzero(skeleton.parent < 0)[0])
+    assert np.allclose(skeleton.pivot[root], rest[root, :3, 3])
+
+
+def test_a_bone_without_surface_is_dead_and_hangs_as_a_leaf():
+    vertices, faces, weights, rest = strip()
+    far = rest[:1].copy()
+    far[0, :3, 3] = [4.2, 0.1, 0.0]
+    weights = np.concatenate([weights * 0.9999, np.full((len(weights), 1), 0.0001)], 1)
+    rest = np.concatenate([rest, far])
+    skeleton = sk.build_skeleton(vertices, faces, weights, None, rest, wiggle(6))
+    assert not skeleton.alive[5] and skeleton.alive[:5].all()
+    assert skeleton.parent[5] >= 0 and 5 not in skeleton.parent
+    assert not (skeleton.edges == 5).any()
+
+
+def test_bones_that_touch_nothing_still_join_the_tree():
+    vertices = np.array(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 0, 0], [6, 0, 0], [5, 1, 0.0]]
+    )
+    faces = np.array([[0, 1, 2], [3, 4, 5]])
+    weights = np.repeat(np.eye(2), 3, axis=0)
+    rest = np.tile(np.eye(4), (2, 1, 1))
+    rest[1, 0, 3] = 5.0
+    skeleton = sk.build_skeleton(vertices, faces, weights, None, rest, wiggle(2))
+    assert sorted(skeleton.parent) in ([-1, 0], [-1, 1]) and len(skeleton.edges) == 0
+    assert np.allclose(skeleton.joints[0, 1], [2.5, 0, 0])
+    assert float(sk.skeleton_loss(skeleton, pose(rest))) == 0.0
+
+
+def test_at_rest_joints_are_closed_and_unturned(built):
+    skeleton, rest, _ = built
+    assert np.allclose(sk.joint_gaps(skeleton, pose(rest)), 0, atol=1e-5)
+    assert np.allclose(sk.joint_angles(skeleton, pose(rest)), 0, atol=1e-3)
+
+
+def test_gaps_and_angles_match_plain_matrices(built):
+    skeleton, rest, motion = built
+    posed = motion @ rest
+    gap, angle = (
+        sk.joint_gaps(skeleton, pose(posed)),
+        sk.joint_angles(skeleton, pose(posed)),
+    )
+    for t, (e, (j, k)) in itertools.product(range(4), enumerate(skeleton.edges)):
+        point = np.append(skeleton.joints[j, k], 1.0)
+        apart = np.linalg.norm((motion[t, j] @ point - motion[t, k] @ point)[:3])
+        turn = motion[t, j, :3, :3].T @ motion[t, k, :3, :3]
+        expected = np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))
+        assert np.isclose(gap[t, e], apart, atol=1e-5)
+        assert np.isclose(angle[t, e], expected, atol=1e-4)
+
+
+def test_moving_everything_alike_changes_nothing(built):
+    skeleton, rest, motion = built
+    whole = wiggle(1, frames=1, seed=9)[0, 0]
+    plain, carried = pose(motion @ rest), pose(whole @ motion @ rest)
+    for measure in (sk.joint_gaps, sk.joint_angles):
+        assert np.allclose(
+            measure(skeleton, plain), measure(skeleton, carried), atol=1e-4
+        )
+
+
+def test_seen_motion_costs_nothing_and_more_than_seen_costs(built):
+    skeleton, rest, motion = built
+    assert float(sk.skeleton_loss(skeleton, pose(motion @ rest))) == 0.0
+    beyond = rest.copy()
+    beyond[2, 1, 3] += 1.0
+    assert float(sk.skeleton_loss(skeleton, pose(beyond))) > 1e-3
+
+
+def test_loss_of_one_opened_joint_is_its_closed_form():
+    vertices, faces, weights, rest = strip(bones=2)
+    motion = np.tile(np.eye(4), (3, 2, 1, 1))
+    skeleton = sk.build_skeleton(vertices, faces, weights, None, rest, motion)
+    opened = rest.copy()
+    opened[1, 2, 3] += 0.5
+    diagonal = np.hypot(4.0, 0.3)
+    loss = sk.skeleton_loss(skeleton, pose(opened), translation=2.0)
+    assert np.isclose(float(loss), 2.0 * (0.5 / diagonal) ** 2, rtol=1e-4)
+    turned = rest.copy()
+    pivot, spin = skeleton.joints[0, 1], np.eye(4)
+    spin[:3, :3] = Rotation.from_rotvec([0, 0, 0.7]).as_matrix()
+    spin[:3, 3] = pivot - spin[:3, :3] @ pivot
+    turned[1] = spin @ turned[1]
+    loss = sk.skeleton_loss(skeleton, pose(turned), angle=0.3)
+    assert np.isclose(float(loss), 0.3 * 0.7**2, rtol=1e-3)
+
+
+def test_gradient_is_finite_at_rest_and_pulls_joints_together(built):
+    skeleton, rest, _ = built
+    loss = jax.jit(lambda p: sk.skeleton_loss(skeleton, p))
+    at_rest = jax.grad(loss)(pose(rest))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(at_rest))
+    apart = rest.copy()
+    apart[2, 1, 3] += 1.0
+    slope = jax.grad(loss)(pose(apart))
+    assert isinstance(slope, Rigid) and slope.translation[2, 1] > 0
+
+
+def test_unknown_morphology_is_refused():
+    vertices, faces, weights, rest = strip()
+    with pytest.raises(ValueError, match="morphology must be"):
+        sk.build_skeleton(
+            vertices, faces, weights, None, rest, wiggle(5), morphology="voxels"
+        )
+
+
+def test_edge_count_builds_the_same_tree(built):
+    vertices, faces, weights, rest = strip()
+    skeleton = sk.build_skeleton(
+        vertices, faces, weights, None, rest, wiggle(5), morphology="edge_count"
+    )
+    assert np.array_equal(skeleton.edges, built[0].edges)
