@@ -1,0 +1,194 @@
+"""Optical flow between frames of a clip, with the confidence that it deserves.
+
+`flow[gap][i]` takes a pixel of frame i to frame i + gap (gap may be negative), in pixels
+(x, y) of the maps' own size; where there is no such frame, or the pixel is not on
+the object in both, its confidence is zero. A pixel is trusted as far as flow there and
+back returns to it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from adreamer_jax.data.cache import cached, content_hash
+from adreamer_jax.data.clip import load_array
+from adreamer_jax.types import Bool, Clip, Float
+
+__all__ = ["GAPS", "Flow", "compute_flow", "flow_cached", "read_flow"]
+
+GAPS = (1, 2, 4, 8)
+FALL = 50 / 256  # confidence is exp(-FALL * error in 256ths of the longest side)
+LEAST = 0.25  # confidence below this is none
+RECIPE = 1  # part of the cache's name: raise it when this file computes other numbers
+
+Flow = dict[int, tuple[Float[np.ndarray, "t h w 2"], Float[np.ndarray, "t h w"]]]
+
+
+def compute_flow(
+    images: Float[np.ndarray, "t h w 3"],
+    masks: Bool[np.ndarray, "t h w"],
+    gaps: Sequence[int] = GAPS,
+    *,
+    size: tuple[int, int] | None = None,
+) -> Flow:
+    """Flow and confidence (float16) to the frames each gap after and before every frame.
+
+    Flow is found at the images' own size and then averaged down to `size`, weighted by
+    confidence: a coarse pixel at the outline takes the object's motion alone.
+    """
+    if min(gaps, default=1) < 1:
+        raise ValueError(f"flow gaps must be at least 1 frame, got {tuple(gaps)}")
+    size = size or masks.shape[1:]
+    grays = [
+        gray_object(image, mask) for image, mask in zip(images, masks, strict=True)
+    ]
+    raw: dict[int, dict[int, np.ndarray]] = {}
+    flow = {}
+    for gap in sorted(gaps):
+        for step in (gap, -gap):
+            raw[step] = flow_at(grays, step, raw.get(step // 2 if gap % 2 == 0 else 0))
+        for step in (gap, -gap):
+            flow[step] = trusted(raw[step], raw[-step], masks, step, size)
+    return flow
+
+
+def gray_object(
+    image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
+) -> np.ndarray:
+    """The object in gray values before an even ground, which cannot pull at its rim."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.where(mask, gray, 128).astype(np.uint8)
+
+
+def flow_at(
+    grays: list[np.ndarray], step: int, half: dict[int, np.ndarray] | None
+) -> dict[int, np.ndarray]:
+    """Dense flow from every frame i to i + step, by i.
+
+    Where the flow of half the step is known, two of them in a row are the start: over
+    many frames a search from nothing falls onto the wrong leg. DIS stops two octaves
+    early by default; going on to full size costs three times as much and is worth it.
+    """
+    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder.setFinestScale(0)
+    found = {}
+    for i in range(max(0, -step), len(grays) - max(0, step)):
+        first = None
+        if half is not None:
+            first = half[i] + look_up(half[i + step // 2], half[i])
+        found[i] = finder.calc(grays[i], grays[i + step], first)
+    return found
+
+
+def trusted(
+    there: dict[int, np.ndarray],
+    back: dict[int, np.ndarray],
+    masks: Bool[np.ndarray, "t h w"],
+    step: int,
+    size: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps of flow and confidence for every frame, zero where there is none."""
+    maps = np.zeros((len(masks), *size, 2), np.float16)
+    trust = np.zeros((len(masks), *size), np.float16)
+    for i, values in there.items():
+        sure = confidence(values, back[i + step], masks[i], masks[i + step])
+        maps[i], trust[i] = shrink(values, sure, masks[i], size)
+    return maps, trust
+
+
+def confidence(
+    there: Float[np.ndarray, "h w 2"],
+    back: Float[np.ndarray, "h w 2"],
+    mask: Bool[np.ndarray, "h w"],
+    target_mask: Bool[np.ndarray, "h w"],
+) -> Float[np.ndarray, "h w"]:
+    """exp(-FALL * e) of the way there and back, zero off the object at either end."""
+    landed = look_up(back, there)
+    error = np.linalg.norm(there + landed, axis=-1) * 256 / max(mask.shape)
+    sure = np.exp(-FALL * error) * mask
+    sure *= look_up(target_mask.astype(np.float32), there) > 0.5
+    return np.where(sure < LEAST, 0.0, sure).astype(np.float32)
+
+
+def look_up(values: np.ndarray, flow: Float[np.ndarray, "h w 2"]) -> np.ndarray:
+    """Values at the places that flow leads to; zero outside the picture."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    place = (flow + np.stack([x, y], -1)).astype(np.float32)
+    return cv2.remap(values, place, None, cv2.INTER_LINEAR, borderValue=0)
+
+
+def shrink(
+    flow: Float[np.ndarray, "h w 2"],
+    sure: Float[np.ndarray, "h w"],
+    mask: Bool[np.ndarray, "h w"],
+    size: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow at a coarser size, in its pixels, and the object's mean confidence there."""
+    height, width = mask.shape
+    if size == (height, width):
+        return flow * (sure > 0)[..., None], sure
+    weight = area(sure, size)
+    mean = area(flow * sure[..., None], size) / np.maximum(weight, 1e-6)[..., None]
+    mean *= [size[1] / width, size[0] / height]
+    share = area(mask.astype(np.float32), size)
+    return mean, weight / np.maximum(share, 1e-6)
+
+
+def area(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Means over the area of each pixel of another size."""
+    return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def read_flow(clip: Clip, *, size: tuple[int, int] | None = None) -> Flow:
+    """The flow to the next and previous frame that a clip brings along, if any."""
+    if clip.folder is None or not (clip.folder / "flow").is_dir():
+        return {}
+    size = size or clip.masks.shape[1:]
+    count, flow = len(clip.images), {}
+    for sign, word in ((1, "forward"), (-1, "backward")):
+        maps = np.zeros((count, *size, 2), np.float16)
+        trust = np.zeros((count, *size), np.float16)
+        for i in range(count - 1) if sign > 0 else range(1, count):
+            path = clip.folder / "flow" / f"{word}_{i:05d}.npz"
+            values, sure = load_array(path, "flow"), load_array(path, "confidence")
+            if (
+                values.shape != (*clip.masks[i].shape, 2)
+                or sure.shape != values.shape[:2]
+            ):
+                raise ValueError(
+                    f"flow in {path} must have the clip's size {clip.masks[i].shape}, got "
+                    f"{values.shape} and {sure.shape}; compute it anew or remove flow/"
+                )
+            known = clip.masks[i] & np.isfinite(values).all(-1) & np.isfinite(sure)
+            values = np.where(known[..., None], values, 0).astype(np.float32)
+            sure = np.where(known, np.clip(sure, 0, 1), 0).astype(np.float32)
+            maps[i], trust[i] = shrink(values, sure, clip.masks[i], size)
+        flow[sign] = maps, trust
+    return flow
+
+
+def flow_cached(
+    clip: Clip,
+    folder: str | Path,
+    *,
+    gaps: Sequence[int] = GAPS,
+    size: tuple[int, int] | None = None,
+) -> Flow:
+    """The flow of a clip: its own where it brings some, else computed once and kept."""
+    name = content_hash(clip.images, clip.masks, tuple(gaps), size, RECIPE)
+
+    def compute() -> dict[str, np.ndarray]:
+        flow = compute_flow(clip.images, clip.masks, gaps, size=size)
+        maps = {f"flow{gap}": pair[0] for gap, pair in flow.items()}
+        return maps | {f"confidence{gap}": pair[1] for gap, pair in flow.items()}
+
+    arrays = cached(Path(folder) / f"flow-{name}.npz", compute)
+    flow = {
+        sign * gap: (arrays[f"flow{sign * gap}"], arrays[f"confidence{sign * gap}"])
+        for gap in gaps
+        for sign in (1, -1)
+    }
+    return flow | read_flow(clip, size=size)
