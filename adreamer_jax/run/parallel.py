@@ -38,6 +38,17 @@ def place(tree: Params, mesh: Mesh) -> Params:
     return jax.tree.map(lambda leaf: jax.device_put(leaf, everywhere), tree)
 
 
+def hand_out(key: Key, mesh: Mesh) -> Key:
+    """The key as `make_advance` takes it: on several devices the same one for each.
+
+    pmap wants one argument with an axis to map over; the key is the smallest.
+    """
+    if mesh.size == 1:
+        return place(key, mesh)
+    by_device = NamedSharding(mesh, PartitionSpec(AXIS))
+    return jax.device_put(jnp.broadcast_to(key, (mesh.size,)), by_device)
+
+
 def own(tree: Params) -> Params:
     """A copy without shared buffers or weak types, which a step may take over.
 
@@ -48,7 +59,7 @@ def own(tree: Params) -> Params:
 
 
 def make_advance(system: System, mesh: Mesh) -> Callable:
-    """A compiled (state, frozen, key) -> (state, metrics) over the mesh.
+    """A compiled (state, frozen, key) -> (state, metrics); keys come by `hand_out`.
 
     On several devices the system's step is told the axis' name as ``axis`` and has to
     average its gradients and metrics over it.
@@ -59,9 +70,8 @@ def make_advance(system: System, mesh: Mesh) -> Callable:
     return jax.pmap(
         partial(_advance_share, system, len(devices)),
         axis_name=AXIS,
-        in_axes=None,
+        in_axes=(None, None, 0),
         out_axes=None,
-        axis_size=len(devices),
         devices=devices,
         donate_argnums=0,
     )

@@ -31,13 +31,14 @@ def find_recipe(name: str) -> str:
         return name
     folders = [Path(__file__).parents[n] / "configs" for n in (1, 2)]
     for folder in folders:
-        candidate = folder / Path(path).with_suffix(".py").name
+        candidate = folder / f"{Path(path).stem}.py"
         if candidate.is_file() and Path(path).parent.name in ("", "configs"):
             return f"{candidate}{colon}{size}"
     ours = sorted(f.name for folder in folders for f in folder.glob("[a-z]*.py"))
     listed = ", ".join(f"configs/{name}" for name in ours)
     raise ValueError(
-        f"--config must name a recipe file, got {path}; write one of {listed}"
+        f"--config must name a recipe file, got {path or 'nothing'}; "
+        f"write one of {listed}"
     )
 
 

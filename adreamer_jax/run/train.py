@@ -66,7 +66,7 @@ def train(
             return state
         if first:
             say(f"{stage}: going on after step {first} of {last}")
-        key = parallel.place(_key(run, "steps"), mesh)
+        key = parallel.hand_out(_key(run, "steps"), mesh)
         advance = _compile(system, mesh, (state, frozen, key), stage)
         log = Log(Path(workdir), stage=stage, step=first)
         progress = Progress(stage, start=first, total=last)

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from adreamer_jax.run import recipe
+from tests.run.common import write_recipe
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_recipe(tmp_path)
+
+
+def test_a_size_follows_the_colon(path):
+    assert recipe.load_recipe(str(path)).run.steps == 20
+    assert recipe.load_recipe(f"{path}:smoke").run.steps == 2
+    with pytest.raises(ValueError, match="one of default, smoke"):
+        recipe.load_recipe(f"{path}:huge")
+
+
+def test_an_unknown_recipe_is_answered_with_ours():
+    with pytest.raises(ValueError, match="must name a recipe file, got nowhere"):
+        recipe.find_recipe("nowhere/x.py")
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("optimizer.lrr", "--config.optimizer.lr="),
+        ("lr", "--config.optimizer.lr="),
+        ("rnu.seed", "--config.run.seed="),
+        ("run.steps.more", "--config.run.steps="),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_the_right_one(path, key, advice):
+    config = recipe.load_recipe(str(path))
+    with pytest.raises(ValueError, match=f"write {advice}"):
+        recipe.check_keys(config, [key])
+    recipe.check_keys(config, ["run.seed", "ramp.csd"])
+
+
+def test_names_and_folders(path):
+    config = recipe.load_recipe(str(path))
+    name = "configs/extract.py"
+    assert recipe.default_workdir(name, config) == Path("runs/extract-embedded")
+    with config.unlocked():
+        config.data.clip = "some/where/fox/"
+    smoke = recipe.default_workdir(f"{name}:smoke", config)
+    assert smoke == Path("runs/extract-smoke-fox")
+
+
+def test_a_folder_remembers_its_recipe(path, tmp_path):
+    config = recipe.load_recipe(str(path))
+    recipe.remember(config, tmp_path / "run")
+    again = recipe.read_recipe(tmp_path / "run")
+    assert again == config and again.ramp.csd == ((0, 0.0), (10, 1.0))
+    assert again.is_locked
+    recipe.remember(again, tmp_path / "run")
+
+
+def test_a_folder_refuses_another_recipe_and_stays(path, tmp_path):
+    config = recipe.load_recipe(str(path))
+    recipe.remember(config, tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    config.optimizer.lr = 3e-4
+    with pytest.raises(ValueError, match=r"optimizer\.lr was 0\.001, now 0\.0003"):
+        recipe.remember(config, tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_how_a_run_is_watched_may_change(path, tmp_path):
+    config = recipe.load_recipe(str(path))
+    recipe.remember(config, tmp_path / "run")
+    config.run.log_every = 1
+    recipe.remember(config, tmp_path / "run")
+    assert recipe.read_recipe(tmp_path / "run").run.log_every == 1
+
+
+def test_a_folder_without_or_with_a_broken_recipe_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="without config"):
+        recipe.read_recipe(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="must be JSON"):
+        recipe.read_recipe(tmp_path)
+
+
+def test_differences_name_added_and_lost_keys():
+    lines = recipe.differences({"a": {"b": 1}, "c": (1,)}, {"a": {"d": 2}, "c": [1]})
+    assert lines == {
+        "a.b": "a.b was 1, now 'absent'",
+        "a.d": "a.d was 'absent', now 2",
+    }
