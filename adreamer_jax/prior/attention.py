@@ -55,7 +55,7 @@ def choose(backend: str, dtype: jnp.dtype, width: int) -> Implementation:
 
 
 def _blocked(query: Array, key: Array, value: Array) -> Array:
-    """Attention over blocks of queries, in the layout that makes each product a matmul."""
+    """Attention over blocks of queries, laid out so that each product is a matmul."""
     batch, queries, heads, width = query.shape
     query, key, value = (
         jnp.swapaxes(x, 1, 2).reshape(batch * heads, -1, width)

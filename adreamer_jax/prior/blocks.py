@@ -8,12 +8,16 @@ of time are in float32 whatever the type.
 
 from __future__ import annotations
 
+import functools
+import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adreamer_jax.prior.attention import attention
 from adreamer_jax.types import Array, Float, Key, Params
@@ -156,8 +160,7 @@ class Resnet(nn.Module):
         time = nn.Dense(self.channels, dtype=dtype, name=names.time)
         h = h + time(nn.silu(embedding))[:, None, None]
         h = GroupNorm(self.groups, self.epsilon, dtype, name=names.norm2)(h)
-        zeros = nn.initializers.zeros
-        h = conv3(self.channels, names.conv2, dtype, kernel_init=zeros)(nn.silu(h))
+        h = conv3(self.channels, names.conv2, dtype)(nn.silu(h))
         if x.shape[-1] != self.channels:
             x = nn.Conv(self.channels, (1, 1), dtype=dtype, name=names.skip)(x)
         return x + h
@@ -304,7 +307,7 @@ class Transformer(nn.Module):
         """Return the pictures after the stack."""
         project = _projection(self.linear, x.shape[-1], self.dtype)
         h = GroupNorm(self.groups, TRANSFORMER_EPS, self.dtype, name="norm")(x)
-        h = as_tokens(project(name="proj_in")(h))
+        h = as_tokens(project("proj_in")(h))
         for index in range(self.depth):
             h = TransformerBlock(
                 self.heads,
@@ -314,27 +317,48 @@ class Transformer(nn.Module):
                 self.dtype,
                 name=f"transformer_blocks_{index}",
             )(h, context)
-        zeros = nn.initializers.zeros
-        return x + project(name="proj_out", kernel_init=zeros)(
-            as_images(h, x.shape[1:3])
-        )
+        return x + project("proj_out")(as_images(h, (x.shape[1], x.shape[2])))
 
 
-def _projection(linear: bool, channels: int, dtype: Any) -> Callable[..., nn.Module]:
+def _projection(linear: bool, channels: int, dtype: Any) -> Callable[[str], nn.Module]:
     """A per-pixel map in the shape in which the checkpoint keeps it."""
     if linear:
-        return lambda **kwargs: nn.Dense(channels, dtype=dtype, **kwargs)
-    return lambda **kwargs: nn.Conv(channels, (1, 1), dtype=dtype, **kwargs)
-
-
-def init_network(key: Key, network: nn.Module, *inputs: Any) -> Params:
-    """Draw the parameters of a network from the shapes of its inputs alone.
-
-    Nothing but the initializers runs, so no forward pass is compiled.
-    """
-    return network.lazy_init(key, *inputs)["params"]
+        return lambda name: nn.Dense(channels, dtype=dtype, name=name)
+    return lambda name: nn.Conv(channels, (1, 1), dtype=dtype, name=name)
 
 
 def network_shapes(network: nn.Module, *inputs: Any) -> Params:
     """Return the shapes of a network's parameters without drawing them."""
     return jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
+
+
+def init_network(key: Key, network: nn.Module, *inputs: Any) -> Params:
+    """Draw the parameters of a network from the shapes of its inputs alone.
+
+    Normals over the root of the fan-in, and zeros where a layer writes to a residual
+    stream or to the output. Drawn on the host: the initializers of a hundred different
+    shapes would take longer to compile than the network.
+    """
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    shapes = network_shapes(network, *inputs)
+    draw = functools.partial(_draw, generator)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+_SILENT = re.compile(
+    r"(.*/)?(out_layers_3|conv2|conv4_3|out_2|conv_out|(?<!image_embed/)proj_out"
+    r"|controlnet_mid_block|controlnet_down_blocks_\d+)/kernel"
+)
+
+
+def _draw(generator: np.random.Generator, path: Any, leaf: Any) -> Array:
+    """Draw one parameter by its name."""
+    path = "/".join(step.key for step in path)
+    name = path.rpartition("/")[-1]
+    if name == "scale":
+        return jnp.ones(leaf.shape, leaf.dtype)
+    if name not in ("kernel", "latents") or _SILENT.fullmatch(path):
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    values = generator.standard_normal(leaf.shape, np.float32)
+    fan_in = math.prod(leaf.shape[:-1]) if name == "kernel" else leaf.shape[-1]
+    return jnp.asarray(values * fan_in**-0.5, leaf.dtype)

@@ -111,9 +111,7 @@ class ControlNet(nn.Module):
 
 def _silent(x: Array, name: str, dtype: Any) -> Array:
     """Pass an output through the 1x1 convolution that training starts from zero."""
-    zeros = nn.initializers.zeros
-    conv = nn.Conv(x.shape[-1], (1, 1), kernel_init=zeros, dtype=dtype, name=name)
-    return conv(x)
+    return nn.Conv(x.shape[-1], (1, 1), dtype=dtype, name=name)(x)
 
 
 class Stem(nn.Module):
@@ -135,5 +133,4 @@ class Stem(nn.Module):
         for index, (width, stride) in enumerate(plan):
             conv = conv3(width, f"blocks_{index}", self.dtype, strides=(stride, stride))
             x = nn.silu(conv(x))
-        zeros = nn.initializers.zeros
-        return conv3(self.channels, "conv_out", self.dtype, kernel_init=zeros)(x)
+        return conv3(self.channels, "conv_out", self.dtype)(x)

@@ -27,13 +27,12 @@ class FrameConv(nn.Module):
 
     channels: int
     dtype: Any = jnp.float32
-    kernel_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f n c"]) -> Float[Array, "b f n o"]:
         """Return the pictures after the convolution."""
         shape = (3, 1, 1, x.shape[-1], self.channels)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         # The pixels are one axis here, so the kernel of a 3D file loses one of its own.
         x = jax.lax.conv_general_dilated(
@@ -65,10 +64,8 @@ class TemporalConvs(nn.Module):
             ("conv3_0", "conv3_3"),
             ("conv4_0", "conv4_3"),
         ):
-            last = conv == "conv4_3"
-            init = nn.initializers.zeros if last else nn.initializers.lecun_normal()
             h = GroupNorm(self.groups, RESNET_EPS, self.dtype, name=norm)(h)
-            h = FrameConv(channels, self.dtype, init, name=conv)(nn.silu(h))
+            h = FrameConv(channels, self.dtype, name=conv)(nn.silu(h))
         return x + h.reshape(x.shape)
 
 
@@ -97,7 +94,6 @@ class TemporalTransformer(nn.Module):
             self.heads, dtype=self.dtype, name="transformer_blocks_0"
         )
         h = block(h, None)
-        zeros = nn.initializers.zeros
-        last = nn.Dense(channels, dtype=self.dtype, name="proj_out", kernel_init=zeros)
-        h = last(h).reshape(-1, height * width, self.frames, channels)
+        h = nn.Dense(channels, dtype=self.dtype, name="proj_out")(h)
+        h = h.reshape(-1, height * width, self.frames, channels)
         return x + h.swapaxes(1, 2).reshape(x.shape)

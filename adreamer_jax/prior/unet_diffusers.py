@@ -96,7 +96,7 @@ class Residuals(NamedTuple):
 
 
 def read_unet_config(config: Mapping[str, Any]) -> UNetConfig:
-    """Read the ``config.json`` of a UNet2D, UNet3D or ControlNet in diffusers format."""
+    """Read the ``config.json`` of a 2D, 3D or control network in diffusers format."""
     for name, allowed in _FIXED.items():
         if config.get(name, allowed[0]) not in allowed:
             raise ValueError(
@@ -184,7 +184,7 @@ def unet(
     context = jnp.repeat(context, frames, axis=0)
     network = UNet(config, frames, dtype)
     out = network.apply({"params": params}, latents, time, context, residuals)
-    return out.astype(jnp.float32).reshape(*shape[:-1], -1)
+    return jnp.asarray(out, jnp.float32).reshape(*shape[:-1], -1)
 
 
 def init_unet(key: Key, config: UNetConfig) -> Params:
@@ -232,9 +232,7 @@ class UNet(nn.Module):
             h, skips = block(h, skips, embedding, context)
         groups, epsilon = config.norm_num_groups, config.norm_eps
         h = GroupNorm(groups, epsilon, self.dtype, name="conv_norm_out")(h)
-        zeros = nn.initializers.zeros
-        last = conv3(config.out_channels, "conv_out", self.dtype, kernel_init=zeros)
-        return last(nn.silu(h))
+        return conv3(config.out_channels, "conv_out", self.dtype)(nn.silu(h))
 
 
 # The functions below build layers in whatever module calls them: the encoder half is

@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from adreamer_jax.prior.attention import attention
 from adreamer_jax.prior.blocks import (
     LDM,
     Downsample,
@@ -30,7 +31,6 @@ from adreamer_jax.prior.blocks import (
     sinusoid,
     to_rows,
 )
-from adreamer_jax.prior.attention import attention
 from adreamer_jax.types import Array, Float, Key, Params
 
 IMAGE_FEATURES = 1280  # width of OpenCLIP-H tokens, which the resampler reads
@@ -85,7 +85,7 @@ def read_ldm_config(config: Mapping[str, Any]) -> LdmConfig:
                 f"{name} of an ldm UNet must be {_FIXED.get(name, 'absent')!r}, got "
                 f"{value!r}; this network has no such option"
             )
-    known = {
+    known: dict[str, Any] = {
         name: tuple(value) if isinstance(value, (list, tuple)) else value
         for name, value in config.items()
         if name in names
@@ -119,7 +119,7 @@ def unet_ldm(
             "image_latents, got None; pass zeros for the unconditional half"
         )
     arrays = (latents, time, context, camera, image_features, image_latents)
-    return network.apply({"params": params}, *arrays).astype(jnp.float32)
+    return jnp.asarray(network.apply({"params": params}, *arrays), jnp.float32)
 
 
 def init_unet_ldm(key: Key, config: LdmConfig) -> Params:
@@ -174,8 +174,7 @@ class UNetLdm(nn.Module):
         h = self._resnet("middle_block_2", h.shape[-1])(h, embedding)
         h = self._up(h, skips, embedding, context)
         h = nn.silu(GroupNorm(config.norm_groups, dtype=dtype, name="out_0")(h))
-        zeros = nn.initializers.zeros
-        return conv3(config.out_channels, "out_2", dtype, kernel_init=zeros)(h)
+        return conv3(config.out_channels, "out_2", dtype)(h)
 
     def _append_picture(self, context: Array, features: Array) -> Array:
         """Tokens of the picture behind the text of each of its scene's views."""
@@ -279,7 +278,7 @@ class Resampler(nn.Module):
     def __call__(self, features: Float[Array, "s n i"]) -> Float[Array, "s t e"]:
         """Return the learned queries after reading the features ``depth`` times."""
         shape = (1, self.tokens, self.width)
-        latents = self.param("latents", nn.initializers.normal(self.width**-0.5), shape)
+        latents = self.param("latents", nn.initializers.normal(), shape)
         latents = jnp.repeat(latents.astype(self.dtype), len(features), axis=0)
         x = nn.Dense(self.width, dtype=self.dtype, name="proj_in")(features)
         for index in range(self.depth):
