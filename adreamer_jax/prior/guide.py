@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from adreamer_jax.types import Array, Camera, Float, Int
@@ -28,11 +29,7 @@ def predict_pair(
     what guidance asks about.
     """
     views = noised.shape[0]
-    twice = cameras.replace(
-        camera_from_object=jnp.concatenate([cameras.camera_from_object] * 2),
-        focal=jnp.concatenate([cameras.focal] * 2),
-        center=jnp.concatenate([cameras.center] * 2),
-    )
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), cameras)
     both = denoise(
         jnp.concatenate([noised, noised]),
         jnp.full((2 * views,), t),

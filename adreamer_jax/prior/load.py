@@ -1,22 +1,55 @@
-"""Published weights as parameter trees: names, layouts, files and what can be wrong.
+"""Published weights as parameter trees, and a prior put together from its folder.
 
 A linen tree follows from the torch key by rule: split at the dots, let a number join
 the name before it (``down_blocks.0.conv1.weight`` is
 ``{"down_blocks_0": {"conv1": {"kernel": ...}}}``), and put the axes in the order of
 flax: convolutions HWIO, matrices [in, out], norms ``scale``, tables ``embedding``.
-Nothing here executes code from a file and nothing needs torch.
+MVDream, a 2D Stable Diffusion and a prior on plain pixels differ by their folder alone.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from adreamer_jax.types import Params
+from adreamer_jax.prior.files import (
+    State,
+    find_folder,
+    read_config,
+    read_state,
+    read_tokenizer,
+    read_torch,
+    split_ldm,
+)
+from adreamer_jax.prior.mvdream import camera_tokens
+from adreamer_jax.prior.noise import Schedule, epsilon_of, make_schedule
+from adreamer_jax.prior.text import (
+    TextConfig,
+    text_config,
+    text_names,
+    text_shapes,
+    text_tokens,
+)
+from adreamer_jax.prior.unet_diffusers import read_unet_config, unet, unet_shapes
+from adreamer_jax.prior.unet_ldm import read_ldm_config, unet_ldm, unet_ldm_shapes
+from adreamer_jax.prior.vae import (
+    VaeConfig,
+    ldm_vae_config,
+    vae_config,
+    vae_decode,
+    vae_encode,
+    vae_names,
+    vae_shapes,
+)
+from adreamer_jax.types import Array, Float, Params
 
 _AXES = {2: (1, 0), 4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}  # flax from torch
 
@@ -38,7 +71,9 @@ def _leaf(path: list[str], leaf: str, value: np.ndarray) -> tuple[str, np.ndarra
     """Name and layout in flax of one torch tensor."""
     if leaf != "weight":
         return leaf, value
-    if value.ndim == 2 and path[-1].endswith("embedding"):  # a table of rows: looked up, never multiplied
+    if value.ndim == 2 and path[-1].endswith(
+        "embedding"
+    ):  # a table of rows: looked up, never multiplied
         return "embedding", value
     if value.ndim == 1:
         return "scale", value
@@ -73,21 +108,308 @@ def check_tree(params: Params, expected: Params, *, what: str = "the weights") -
 
 def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
     """Torch names and torch shapes of all leaves."""
+    return {
+        name: tuple(np.shape(x)[axis] for axis in axes)
+        for name, axes, x in _torch_leaves(tree)
+    }
+
+
+def torch_from_tree(params: Params) -> State:
+    """The flat torch state dict of a linen tree: the inverse of `tree_from_torch`."""
+    return {
+        name: np.ascontiguousarray(np.asarray(x).transpose(axes))
+        for name, axes, x in _torch_leaves(params)
+    }
+
+
+def _torch_leaves(tree: Params) -> list[tuple[str, tuple[int, ...], Any]]:
+    """Torch name, order of axes in torch, and value of every leaf."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return dict(
-        _torch_shape([step.key for step in path], np.shape(x)) for path, x in leaves
+    return [(*_torch_name([step.key for step in path], x), x) for path, x in leaves]
+
+
+def _torch_name(path: list[str], value: Any) -> tuple[str, tuple[int, ...]]:
+    *parts, leaf = path
+    parts = [re.sub(r"(?<!linear)_(?=\d+(_|$))", ".", part) for part in parts]
+    axes = tuple(range(np.ndim(value)))
+    if leaf == "kernel":
+        axes = tuple(int(axis) for axis in np.argsort(_AXES[len(axes)]))
+    if leaf in ("kernel", "scale", "embedding"):
+        leaf = "weight"
+    return ".".join([*parts, leaf]), axes
+
+
+class Prior(NamedTuple):
+    """A diffusion prior as pure functions; the weights are always an argument.
+
+    Pictures are [v, h, w, 3] in [0, 1], latents the space in which noise is added (of
+    an autoencoder, or the pixels themselves), cameras ours, one for each view. The
+    views of a scene are neighbors in the batch and there are ``num_views`` of them.
+    """
+
+    name: str
+    tokenize: Callable  # (texts) -> ids [n, tokens], on the host
+    embed_text: Callable  # (weights, ids [n, tokens]) -> context [n, tokens, width]
+    encode: Callable  # (weights, pictures of any size) -> latents
+    decode: Callable  # (weights, latents) -> pictures of image_size, not clipped
+    denoise: Callable  # (weights, latents, t [v], context [v, ...], cameras) -> noise
+    schedule: Schedule
+    image_size: int
+    latent_shape: tuple[int, int, int]
+    num_views: int
+    is_random: bool  # no training behind the weights: for tests and first runs
+
+
+class _Part(NamedTuple):
+    """One network of a prior: its shapes, and how its file becomes its tree."""
+
+    shapes: Params
+    read: Callable[[], State]
+
+
+def load_prior(
+    name: str,
+    *,
+    dtype: Any = jnp.float32,
+    revision: str | None = None,
+    tell: Callable[[str], None] = print,
+) -> tuple[Prior, Params]:
+    """The prior of a folder, a hub name or an original ``.pt`` file, and its weights.
+
+    ``dtype`` is the precision in which the networks are kept and run, whatever the
+    precision of the files. ``tell`` hears what is about to be held in memory.
+    """
+    path = find_folder(name, revision=revision)
+    prior, parts = (
+        _from_file(path, dtype) if path.is_file() else _from_folder(path, dtype)
+    )
+    tell(memory_line(prior.name, {k: part.shapes for k, part in parts.items()}, dtype))
+    weights = {
+        key: read_part(part.read, part.shapes, dtype=dtype, what=f"{name}: the {key}")
+        for key, part in parts.items()
+    }
+    return prior, weights
+
+
+def read_part(
+    read: Callable[[], State], shapes: Params, *, dtype: Any, what: str
+) -> Params:
+    """One network's tree on the device, after checking names and shapes."""
+    tree = tree_from_torch(read())
+    check_tree(tree, shapes, what=what)
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+
+
+def memory_line(name: str, parts: dict[str, Params], dtype: Any) -> str:
+    """One line for a person: how many parameters, and how much memory they take."""
+    sizes = {
+        key: sum(math.prod(x.shape) for x in jax.tree.leaves(tree))
+        for key, tree in parts.items()
+    }
+    listed = ", ".join(f"{key} {_count(size)}" for key, size in sizes.items())
+    size = sum(sizes.values()) * jnp.dtype(dtype).itemsize
+    return (
+        f"prior {name}: {listed} parameters; {jnp.dtype(dtype).name} takes "
+        f"{size / 1e9:.3g} GB"
     )
 
 
-def _torch_shape(
-    path: list[str], shape: tuple[int, ...]
-) -> tuple[str, tuple[int, ...]]:
-    """Torch name and torch shape of one leaf: the inverse of `_leaf`."""
-    *parts, leaf = path
-    parts = [re.sub(r"(?<!linear)_(?=\d+(_|$))", ".", part) for part in parts]
-    if leaf == "kernel":
-        axes = np.argsort(_AXES[len(shape)])
-        leaf, shape = "weight", tuple(shape[axis] for axis in axes)
-    elif leaf in ("scale", "embedding"):
-        leaf = "weight"
-    return ".".join([*parts, leaf]), shape
+def _count(number: int) -> str:
+    return f"{number / 1e6:.3g} M"
+
+
+def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
+    """A prior in the layout of diffusers."""
+    index = read_config(folder, "model_index.json")
+    unet_settings = read_config(folder / "unet")
+    text = text_config(read_config(folder / "text_encoder"))
+    depth = text.num_hidden_layers
+    unet_shapes, denoise, width = _unet(unet_settings, dtype)
+    parts = {
+        "unet": _Part(unet_shapes, lambda: read_state(folder / "unet")),
+        "text": _Part(
+            text_shapes(text),
+            lambda: text_names(read_state(folder / "text_encoder"), depth=depth),
+        ),
+    }
+    settings = read_config(folder / "scheduler", "scheduler_config.json")
+    shared = dict(
+        name=folder.name if not _is_commit(folder.name) else folder.parents[1].name,
+        tokenize=read_tokenizer(
+            folder / "tokenizer", length=text.max_position_embeddings
+        ),
+        embed_text=partial(_embed_text, text),
+        schedule=read_schedule(settings),
+        is_random=bool(index.get("is_random", False)),
+    )
+    if (folder / "vae").is_dir():
+        vae = vae_config(read_config(folder / "vae"))
+        levels = len(vae.block_out_channels)
+        parts["vae"] = _Part(
+            vae_shapes(vae),
+            lambda: vae_names(read_state(folder / "vae"), levels=levels),
+        )
+        side = unet_settings.get("image_size") or unet_settings.get("sample_size", 32)
+        size = index.get("image_size", side * 2 ** (levels - 1))
+        space = _latent_space(vae, size, dtype)
+    else:
+        space = _pixel_space(
+            index.get("image_size", unet_settings.get("image_size")),
+            index.get("pixel_block", 1),
+            width,
+        )
+    return _assemble(denoise, **shared, **space), parts
+
+
+def _is_commit(name: str) -> bool:
+    """Whether a folder is called after a commit, as the hub's cache calls it."""
+    return re.fullmatch(r"[0-9a-f]{40}", name) is not None
+
+
+def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
+    """A prior in one original torch file, with ``tokenizer/`` beside it.
+
+    The sizes are the published ones unless a ``config.json`` beside it says others.
+    """
+    beside = path.parent / "config.json"
+    settings = read_config(path.parent) if beside.is_file() else {}
+    vae = ldm_vae_config(settings)
+    text = text_config(settings.get("text_config", {}))
+    unet_settings = settings.get("unet_config", {"image_size": 32})
+    unet_shapes, denoise, _ = _unet(unet_settings, dtype)
+    state = cache(lambda: split_ldm(read_torch(path)))
+    levels = len(vae.block_out_channels)
+    parts = {
+        "unet": _Part(unet_shapes, lambda: state()["unet"]),
+        "text": _Part(
+            text_shapes(text),
+            lambda: text_names(state()["text"], depth=text.num_hidden_layers),
+        ),
+        "vae": _Part(vae_shapes(vae), lambda: vae_names(state()["vae"], levels=levels)),
+    }
+    size = unet_settings["image_size"] * 2 ** (levels - 1)
+    prior = _assemble(
+        denoise,
+        name=path.stem,
+        tokenize=read_tokenizer(
+            path.parent / "tokenizer", length=text.max_position_embeddings
+        ),
+        embed_text=partial(_embed_text, text),
+        schedule=make_schedule(),
+        is_random=False,
+        **_latent_space(vae, size, dtype),
+    )
+    return prior, parts
+
+
+def _assemble(denoise: Callable, *, schedule: Schedule, **rest: Any) -> Prior:
+    """A prior whose network answers with noise, whatever it was trained to predict."""
+    output, num_views = denoise
+
+    def noise_of(weights, latents, t, context, cameras):
+        raw = output(weights["unet"], latents, t, context, cameras)
+        return epsilon_of(schedule, raw, latents, t)
+
+    return Prior(denoise=noise_of, schedule=schedule, num_views=num_views, **rest)
+
+
+def _unet(settings: dict, dtype: Any) -> tuple[Params, tuple[Callable, int], int]:
+    """Shapes, (network, views) and channels of the UNet that a config describes."""
+    if "down_block_types" in settings:  # keys of diffusers: one view, no cameras
+        config = read_unet_config(settings)
+
+        def look(params, latents, t, context, cameras):
+            return unet(config, params, latents, t, context, dtype=dtype)
+
+        return unet_shapes(config), (look, 1), config.in_channels
+    ldm = read_ldm_config(settings)
+
+    def look_together(params, latents, t, context, cameras):
+        tokens = camera_tokens(cameras)
+        return unet_ldm(ldm, params, latents, t, context, camera=tokens, dtype=dtype)
+
+    return unet_ldm_shapes(ldm), (look_together, 4), ldm.in_channels
+
+
+def _embed_text(config: TextConfig, weights: Params, ids: Array) -> Array:
+    return text_tokens(config, weights["text"], ids)
+
+
+def _latent_space(vae: VaeConfig, size: int, dtype: Any) -> dict[str, Any]:
+    """Noise is added to what an autoencoder makes of the picture."""
+
+    def encode(weights, image):
+        return vae_encode(vae, weights["vae"], _resized(image, size), dtype=dtype)
+
+    def decode(weights, latents):
+        return vae_decode(vae, weights["vae"], latents, dtype=dtype)
+
+    side = size // 2 ** (len(vae.block_out_channels) - 1)
+    shape = (side, side, vae.latent_channels)
+    return dict(encode=encode, decode=decode, image_size=size, latent_shape=shape)
+
+
+def _pixel_space(size: int | None, block: int, channels: int) -> dict[str, Any]:
+    """Noise is added to the pixels, ``block`` x ``block`` of them to a place."""
+    if not size or size % block or channels != 3 * block**2:
+        raise ValueError(
+            "a prior without vae/ must say in model_index.json an image_size that "
+            "pixel_block divides, with 3 pixel_block^2 channels, got image_size "
+            f"{size}, pixel_block {block} and {channels} channels; correct the file"
+        )
+
+    def encode(weights, image):
+        return pixels_to_blocks(2.0 * _resized(image, size) - 1.0, block)
+
+    def decode(weights, latents):
+        return 0.5 * blocks_to_pixels(latents, block) + 0.5
+
+    shape = (size // block, size // block, channels)
+    return dict(encode=encode, decode=decode, image_size=size, latent_shape=shape)
+
+
+def _resized(image: Float[Array, "v h w 3"], size: int) -> Float[Array, "v s s 3"]:
+    """The picture at the prior's size, bilinear and without aliasing."""
+    if image.shape[1:3] == (size, size):
+        return image
+    return jax.image.resize(image, (image.shape[0], size, size, 3), "bilinear")
+
+
+def pixels_to_blocks(
+    image: Float[Array, "v h w c"], block: int
+) -> Float[Array, "v bh bw d"]:
+    """Squares of pixels as channels: row, column, then color, slowest first."""
+    views, height, width, channels = image.shape
+    tiles = image.reshape(
+        views, height // block, block, width // block, block, channels
+    )
+    tiles = tiles.transpose(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(*tiles.shape[:3], block * block * channels)
+
+
+def blocks_to_pixels(
+    blocks: Float[Array, "v bh bw d"], block: int
+) -> Float[Array, "v h w c"]:
+    """The inverse of `pixels_to_blocks`."""
+    views, rows, columns, depth = blocks.shape
+    tiles = blocks.reshape(views, rows, columns, block, block, depth // block**2)
+    tiles = tiles.transpose(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(views, rows * block, columns * block, -1)
+
+
+def read_schedule(settings: dict[str, Any]) -> Schedule:
+    """The schedule that a scheduler_config.json describes."""
+    if settings.get("trained_betas") is not None:
+        raise ValueError(
+            "trained_betas must be absent, got a list; only schedules by formula are "
+            "read"
+        )
+    return make_schedule(
+        kind=settings.get("beta_schedule", "linear"),
+        start=settings.get("beta_start", 0.0001),
+        end=settings.get("beta_end", 0.02),
+        steps=settings.get("num_train_timesteps", 1000),
+        prediction=settings.get("prediction_type", "epsilon"),
+        steps_offset=settings.get("steps_offset", 0),
+        alpha_one=settings.get("set_alpha_to_one", True),
+    )

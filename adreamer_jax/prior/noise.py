@@ -16,9 +16,9 @@ from adreamer_jax.types import Array, Float, Int
 
 
 class Schedule(struct.PyTreeNode):
-    """The signal share a of every step, what the network predicts, the sampler's ends."""
+    """The signal share a of every step, and what the network predicts of it."""
 
-    alphas_cumprod: Float[Array, "steps"]
+    alphas_cumprod: Float[Array, " steps"]
     prediction: str = struct.field(pytree_node=False, default="epsilon")
     steps_offset: int = struct.field(pytree_node=False, default=0)
     final_alpha: float = struct.field(pytree_node=False, default=1.0)
@@ -26,7 +26,7 @@ class Schedule(struct.PyTreeNode):
 
 def betas(
     kind: str, *, start: float, end: float, steps: int
-) -> Float[np.ndarray, "steps"]:
+) -> Float[np.ndarray, " steps"]:
     """Noise added at each step: `linear`, `scaled_linear` (SD) or `squaredcos_cap_v2`.
 
     The cosine is ``a(s) = cos^2((s + 0.008) / 1.008 * pi / 2)`` with betas up to 0.999;
@@ -132,7 +132,7 @@ def epsilon_of(
     return output
 
 
-def timesteps(schedule: Schedule, count: int) -> Int[np.ndarray, "count"]:
+def timesteps(schedule: Schedule, count: int) -> Int[np.ndarray, " count"]:
     """The steps of a short chain, from most to least noise ("leading" spacing).
 
     ``count`` = 10 of 1000 gives 900 ... 0, plus the schedule's offset.

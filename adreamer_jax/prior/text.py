@@ -210,7 +210,7 @@ def text_tokens(
     return text_states(config, params, ids)[1].astype(jnp.float32)
 
 
-def end_positions(ids: Int[Array, "b n"], *, eos_token_id: int) -> Int[Array, "b"]:
+def end_positions(ids: Int[Array, "b n"], *, eos_token_id: int) -> Int[Array, " b"]:
     """Where each text ends: the first end token.
 
     All of OpenAI's configs say 2, which no text holds and which stands for the older

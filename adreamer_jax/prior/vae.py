@@ -50,6 +50,20 @@ def vae_config(config: Mapping[str, Any]) -> VaeConfig:
     return VaeConfig(**known)
 
 
+def ldm_vae_config(settings: Mapping[str, Any]) -> VaeConfig:
+    """The sizes in an original (ldm) config; Stable Diffusion's where it says none."""
+    if "ddconfig" not in settings:
+        return VaeConfig()
+    sizes = settings["ddconfig"]
+    return VaeConfig(
+        in_channels=sizes["in_channels"],
+        latent_channels=settings["embed_dim"],
+        block_out_channels=tuple(sizes["ch"] * m for m in sizes["ch_mult"]),
+        layers_per_block=sizes["num_res_blocks"],
+        scaling_factor=settings.get("scale_factor", VaeConfig.scaling_factor),
+    )
+
+
 _EPS = 1e-6
 
 
@@ -100,7 +114,7 @@ class _Middle(nn.Module):
 
 
 class _Halve(nn.Module):
-    """A convolution of stride two that looks one pixel right and down, not all around."""
+    """A convolution of stride two, padded on the right and below alone."""
 
     dtype: Any
 
@@ -235,7 +249,7 @@ def vae_moments(
     *,
     dtype: Any = jnp.float32,
 ) -> tuple[Float[Array, "b lh lw c"], Float[Array, "b lh lw c"]]:
-    """Mean and log-variance of the unscaled latent of an image in [0, 1], in float32."""
+    """Mean and log-variance of the unscaled latent of an image in [0, 1]."""
     network = Autoencoder(config, dtype)
     moments = network.apply({"params": params}, 2.0 * image - 1.0, method="moments")
     mean, log_variance = moments
@@ -250,7 +264,7 @@ def vae_encode(
     noise: Float[Array, "b lh lw c"] | None = None,
     dtype: Any = jnp.float32,
 ) -> Float[Array, "b lh lw c"]:
-    """The scaled latent of an image in [0, 1]: its mean, or a draw where noise is given."""
+    """The scaled latent of an image in [0, 1]: its mean, or a draw by ``noise``."""
     latent, log_variance = vae_moments(config, params, image, dtype=dtype)
     if noise is not None:
         latent = latent + jnp.exp(0.5 * log_variance) * noise

@@ -401,7 +401,7 @@ def clip_image(
 
 def clip_score(
     image: Float[Array, "b p"], text: Float[Array, "b p"]
-) -> Float[Array, "b"]:
+) -> Float[Array, " b"]:
     """Fit of pictures and texts in percent: 100 max(cosine, 0)."""
     return 100.0 * jnp.maximum(jnp.sum(image * text, axis=-1), 0.0)
 
