@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -75,7 +76,8 @@ class Checkpoints:
         """Read one step; explicit shardings open files of any number of devices."""
         shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         target = jax.tree.map(shape, fresh)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        state: Any = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        return state
 
     def _forget(self, steps: list[int]) -> None:
         for step in steps:

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -127,7 +128,8 @@ def _what(values: flags.FlagValues) -> tuple:
                 "write --config=configs/extract.py"
             )
         return recipe.read_recipe(Path(values.workdir)), Path(values.workdir)
-    name = values["config"].config_filename
+    flag: Any = values["config"]
+    name = flag.config_filename
     workdir = Path(values.workdir or recipe.default_workdir(name, values.config))
     return values.config, workdir
 

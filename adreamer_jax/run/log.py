@@ -7,7 +7,6 @@ forgotten, so every step of every stage stands in the file once.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
+
+from adreamer_jax.run.files import replacing, write_text
 
 
 class Log:
@@ -49,8 +50,8 @@ class Log:
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Write a uint8 picture as pictures/<stage>_<step>_<name>.png."""
         path = self.workdir / "pictures" / f"{self.stage}_{step:06d}_{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.asarray(image)).save(path)
+        with replacing(path) as part:
+            Image.fromarray(np.asarray(image)).save(part)
         self._board.add_image(name, np.asarray(image), step, dataformats="HWC")
 
 
@@ -66,10 +67,7 @@ def forget(path: Path, *, stage: str, after: int) -> None:
     if not path.exists():
         return
     keep = [m for m in read_metrics(path) if m["stage"] != stage or m["step"] <= after]
-    text = "".join(json.dumps(line) + "\n" for line in keep)
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in keep))
 
 
 def _whole(lines: list[str]) -> Iterator[dict]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from adreamer_jax.run import recipe
+from adreamer_jax.run.lock import alone
 from adreamer_jax.run.progress import say, timed
 from adreamer_jax.run.train import restore, train
 from adreamer_jax.types import Clip, Params, System, TrainState
@@ -23,30 +24,32 @@ class Model(NamedTuple):
 
     stage: str
     clip: Clip
-    truth: Any  # None where nothing is known
+    truth: Callable  # () -> the clip's truth or None; training never calls it
     system: System
     frozen: Params
 
 
 def do(job: str, config: ConfigDict, workdir: Path, *, points: str = "") -> None:
     """Do one job of the command line."""
-    if job == "train":
-        everything(config, workdir)
-    elif job == "prepare":
+    if job == "prepare":
         from adreamer_jax.run.prepare import prepare
 
-        prepare(config, workdir)
-    elif job == "sample":
+        return prepare(config, workdir)
+    if job == "sample":
         from adreamer_jax.run.sample import sample
 
-        sample(config, workdir)
-    else:
-        recipe.check_workdir(config, workdir)
-        model = build(config, workdir)
-        state = restore(
-            model.system, model.frozen, config.run, workdir, stage=model.stage
-        )
-        jobs(points)[job](model, state, workdir)
+        return sample(config, workdir)
+    recipe.check_workdir(config, workdir)
+    clip, truth = read(
+        config
+    )  # before anything is written: a wrong clip leaves nothing
+    with alone(workdir):
+        recipe.remember(config, workdir)
+        model = build(config, workdir, clip, truth)
+        if job == "train":
+            everything(model, config, workdir)
+        else:
+            jobs(points)[job](model, trained(model, config, workdir), workdir)
 
 
 def jobs(points: str = "") -> dict[str, Callable]:
@@ -59,42 +62,48 @@ def jobs(points: str = "") -> dict[str, Callable]:
     }
 
 
-def everything(config: ConfigDict, workdir: Path) -> None:
+def everything(model: Model, config: ConfigDict, workdir: Path) -> None:
     """Train (or go on), then make all products afresh."""
-    recipe.check_workdir(config, workdir)  # before the clip, which may take long
-    model = build(config, workdir)
     state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
     export(model, state, workdir)
     render(model, state, workdir)
-    if model.truth is not None:
+    if model.truth() is not None:
         evaluate(model, state, workdir)
     from adreamer_jax.run.report import report
 
-    report(workdir)
+    with timed("report"):
+        report(workdir)
     say(f"all products are in {workdir}; open {workdir / 'report.html'}")
 
 
-def build(config: ConfigDict, workdir: Path) -> Model:
-    """The recipe's clip and the system that works on it."""
-    from adreamer_jax.systems import animatable
-
-    clip, truth = read(config)
-    recipe.remember(config, workdir)  # after the clip: a wrong one leaves nothing
-    with timed(f"{clip.name}: reading the clip and building the system"):
-        system, frozen = animatable.make(config, clip, Path(workdir) / "cache")
-    return Model(config.run.get("stage", "extract"), clip, truth, system, frozen)
+def trained(model: Model, config: ConfigDict, workdir: Path) -> TrainState:
+    """The newest state of a run, for jobs that only read it."""
+    return restore(model.system, model.frozen, config.run, workdir, stage=model.stage)
 
 
-def read(config: ConfigDict) -> tuple[Clip, Any]:
-    """The clip that a recipe names, else the embedded one, and its truth if any."""
-    if config.data.clip:
+def read(config: ConfigDict) -> tuple[Clip, Callable]:
+    """The clip that a recipe names, else the embedded one, and how to get its truth."""
+    name: Any = config.data.clip
+    if name:
         from adreamer_jax.data.clip import read_clip, read_truth
 
-        folder = Path(config.data.clip).expanduser()
-        return read_clip(folder), read_truth(folder)
+        folder = Path(name).expanduser()
+        return read_clip(folder), lambda: read_truth(folder)
     from adreamer_jax.data.embedded import embedded_clip
 
-    return embedded_clip()
+    clip, truth = embedded_clip()
+    return clip, lambda: truth
+
+
+def build(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -> Model:
+    """The system that works on a clip."""
+    from adreamer_jax.systems import animatable
+
+    say(f"{clip.name}: {len(clip.images)} frames, cameras {clip.cameras}")
+    with timed("building the system"):
+        system, frozen = animatable.make(config, clip, Path(workdir) / "cache")
+    run: Any = config.run
+    return Model(run.get("stage", "extract"), clip, truth, system, frozen)
 
 
 def export(model: Model, state: TrainState, workdir: Path) -> None:
@@ -118,7 +127,7 @@ def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
     from adreamer_jax.run.evaluate import evaluate
 
     with timed("evaluation"):
-        evaluate(model.system, state, model.frozen, model.clip, model.truth, workdir)
+        evaluate(model.system, state, model.frozen, model.clip, model.truth(), workdir)
 
 
 def track(model: Model, state: TrainState, workdir: Path, points: str) -> None:

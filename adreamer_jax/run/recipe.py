@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from adreamer_jax.run.files import write_text
 
 # How a run is watched, not what it computes: these may change when it goes on.
 FREE = ("run.log_every", "run.save_every", "run.show_every")
@@ -69,7 +70,7 @@ def recipe_name(name: str) -> str:
 
 def default_workdir(name: str, config: ConfigDict) -> Path:
     """runs/<recipe>-<clip>; the embedded clip is called embedded."""
-    clip = config.get("data", {}).get("clip", "")
+    clip = config.to_dict().get("data", {}).get("clip", "")
     return Path("runs") / f"{recipe_name(name)}-{Path(clip or 'embedded').name}"
 
 
@@ -90,12 +91,8 @@ def check_workdir(config: ConfigDict, workdir: Path) -> None:
 def remember(config: ConfigDict, workdir: Path) -> None:
     """Write the resolved recipe into a work folder that is new or holds it already."""
     check_workdir(config, workdir)
-    path = Path(workdir) / "config.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
     text = json.dumps(config.to_dict(), indent=2, default=str)
-    fresh.write_text(text + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    write_text(Path(workdir) / "config.json", text + "\n")
 
 
 def read_recipe(workdir: Path) -> ConfigDict:

@@ -141,7 +141,7 @@ def _key(run: Any, purpose: str) -> jax.Array:
 
 def _compile(system: System, mesh: Any, arguments: tuple, stage: str) -> Callable:
     """The advance function, compiled, after a line on what it will need."""
-    advance = parallel.make_advance(system, mesh)
+    advance: Any = parallel.make_advance(system, mesh)
     with timed(f"{stage}: compiling the step"):
         memory = advance.lower(*arguments).compile().memory_analysis()
     count = sum(leaf.size for leaf in jax.tree.leaves(arguments[0].params))
