@@ -65,8 +65,8 @@ def jobs(points: str = "") -> dict[str, Callable]:
 def everything(model: Model, config: ConfigDict, workdir: Path) -> None:
     """Train (or go on), then make all products afresh."""
     state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
-    export(model, state, workdir)
-    render(model, state, workdir)
+    asset, skeleton = export(model, state, workdir)
+    render(model, state, workdir, asset=asset, skeleton=skeleton)
     if model.truth() is not None:
         evaluate(model, state, workdir)
     from adreamer_jax.run.report import report
@@ -106,20 +106,20 @@ def build(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -> Mod
     return Model(run.get("stage", "extract"), clip, truth, system, frozen)
 
 
-def export(model: Model, state: TrainState, workdir: Path) -> None:
-    """Write the model as files that other programs read."""
+def export(model: Model, state: TrainState, workdir: Path) -> tuple:
+    """Write the model as files that other programs read; the asset and its skeleton."""
     from adreamer_jax.run.export import export
 
     with timed("export"):
-        export(model.system, state, model.frozen, workdir, model.stage)
+        return export(model.system, state, model.frozen, workdir, model.stage)
 
 
-def render(model: Model, state: TrainState, workdir: Path) -> None:
-    """Write the videos."""
+def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
+    """Write the videos; what `export` has made need not be made again."""
     from adreamer_jax.run.render import render
 
     with timed("videos"):
-        render(model.system, state, model.frozen, model.clip, workdir)
+        render(model.system, state, model.frozen, model.clip, workdir, **made)
 
 
 def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
