@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-State = dict[str, np.ndarray]  # a flat torch state dict
+from adreamer_jax.prior.tree import State
 
 PUBLISHED = {"mvdream": "ashawkey/mvdream-sd2.1-diffusers"}
 # Configs, tokenizers and safetensors: never code, never pickles.

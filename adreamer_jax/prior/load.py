@@ -1,27 +1,24 @@
-"""Published weights as parameter trees, and a prior put together from its folder.
+"""A diffusion prior put together from its folder: functions, and weights apart.
 
-A linen tree follows from the torch key by rule: split at the dots, let a number join
-the name before it (``down_blocks.0.conv1.weight`` is
-``{"down_blocks_0": {"conv1": {"kernel": ...}}}``), and put the axes in the order of
-flax: convolutions HWIO, matrices [in, out], norms ``scale``, tables ``embedding``.
-MVDream, a 2D Stable Diffusion and a prior on plain pixels differ by their folder alone.
+MVDream, a 2D Stable Diffusion and a prior on plain pixels differ by their folder alone
+and take the same way in: configs say the shapes, the shapes check the files, and what
+comes out predicts noise for our cameras and pictures in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adreamer_jax.prior.files import (
-    State,
     find_folder,
     read_config,
     read_state,
@@ -38,6 +35,7 @@ from adreamer_jax.prior.text import (
     text_shapes,
     text_tokens,
 )
+from adreamer_jax.prior.tree import State, check_tree, tree_from_torch
 from adreamer_jax.prior.unet_diffusers import read_unet_config, unet, unet_shapes
 from adreamer_jax.prior.unet_ldm import read_ldm_config, unet_ldm, unet_ldm_shapes
 from adreamer_jax.prior.vae import (
@@ -49,94 +47,8 @@ from adreamer_jax.prior.vae import (
     vae_names,
     vae_shapes,
 )
+from adreamer_jax.prior.write import random_prior
 from adreamer_jax.types import Array, Float, Params
-
-_AXES = {2: (1, 0), 4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}  # flax from torch
-
-
-def tree_from_torch(flat: Mapping[str, np.ndarray]) -> Params:
-    """Return the linen tree of a flat torch state dict, without copying the numbers."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *path, leaf = re.sub(r"\.(?=\d+(\.|$))", "_", key).split(".")
-        name, value = _leaf(path, leaf, value)
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[name] = value
-    return tree
-
-
-def _leaf(path: list[str], leaf: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    """Name and layout in flax of one torch tensor."""
-    if leaf != "weight":
-        return leaf, value
-    if value.ndim == 2 and path[-1].endswith(
-        "embedding"
-    ):  # a table of rows: looked up, never multiplied
-        return "embedding", value
-    if value.ndim == 1:
-        return "scale", value
-    return "kernel", value.transpose(_AXES[value.ndim])
-
-
-def check_tree(params: Params, expected: Params, *, what: str = "the weights") -> None:
-    """Raise an error that names every missing, extra or misshapen tensor.
-
-    ``expected`` holds arrays or shapes, such as ``jax.eval_shape`` of an init. Names
-    and shapes are told as the file has them, in torch's order.
-    """
-    found, wanted = _shapes(params), _shapes(expected)
-    lines = [
-        f"  missing    {name} {wanted[name]}" for name in sorted(wanted.keys() - found)
-    ]
-    lines += [
-        f"  unexpected {name} {found[name]}" for name in sorted(found.keys() - wanted)
-    ]
-    lines += [
-        f"  misshapen  {name} is {found[name]}, must be {wanted[name]}"
-        for name in sorted(found.keys() & wanted)
-        if found[name] != wanted[name]
-    ]
-    if lines:
-        raise ValueError(
-            f"{what} must be those of the network that its config describes, got "
-            f"{len(lines)} differing tensors; use the files of one model together:\n"
-            + "\n".join(lines)
-        )
-
-
-def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
-    """Torch names and torch shapes of all leaves."""
-    return {
-        name: tuple(np.shape(x)[axis] for axis in axes)
-        for name, axes, x in _torch_leaves(tree)
-    }
-
-
-def torch_from_tree(params: Params) -> State:
-    """The flat torch state dict of a linen tree: the inverse of `tree_from_torch`."""
-    return {
-        name: np.ascontiguousarray(np.asarray(x).transpose(axes))
-        for name, axes, x in _torch_leaves(params)
-    }
-
-
-def _torch_leaves(tree: Params) -> list[tuple[str, tuple[int, ...], Any]]:
-    """Torch name, order of axes in torch, and value of every leaf."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [(*_torch_name([step.key for step in path], x), x) for path, x in leaves]
-
-
-def _torch_name(path: list[str], value: Any) -> tuple[str, tuple[int, ...]]:
-    *parts, leaf = path
-    parts = [re.sub(r"(?<!linear)_(?=\d+(_|$))", ".", part) for part in parts]
-    axes = tuple(range(np.ndim(value)))
-    if leaf == "kernel":
-        axes = tuple(int(axis) for axis in np.argsort(_AXES[len(axes)]))
-    if leaf in ("kernel", "scale", "embedding"):
-        leaf = "weight"
-    return ".".join([*parts, leaf]), axes
 
 
 class Prior(NamedTuple):
@@ -167,8 +79,11 @@ class _Part(NamedTuple):
     read: Callable[[], State]
 
 
+EMBEDDED = Path(__file__).parent / "pocket"
+
+
 def load_prior(
-    name: str,
+    name: str = "",
     *,
     dtype: Any = jnp.float32,
     revision: str | None = None,
@@ -176,19 +91,29 @@ def load_prior(
 ) -> tuple[Prior, Params]:
     """The prior of a folder, a hub name or an original ``.pt`` file, and its weights.
 
-    ``dtype`` is the precision in which the networks are kept and run, whatever the
-    precision of the files. ``tell`` hears what is about to be held in memory.
+    An empty name means the embedded prior; ``random``, and an empty name where none is
+    embedded, a tiny one without any training. ``dtype`` is the precision in which the
+    networks are kept and run, whatever that of the files. ``tell`` hears what is about
+    to be held in memory.
     """
-    path = find_folder(name, revision=revision)
-    prior, parts = (
-        _from_file(path, dtype) if path.is_file() else _from_folder(path, dtype)
-    )
+    if name == "random" or (not name and not EMBEDDED.is_dir()):
+        tell("the prior's weights are random: its pictures mean nothing")
+        with tempfile.TemporaryDirectory() as folder:
+            random_prior(Path(folder, "random"))
+            return _load(Path(folder, "random"), dtype, tell)
+    return _load(find_folder(name or str(EMBEDDED), revision=revision), dtype, tell)
+
+
+def _load(path: Path, dtype: Any, tell: Callable) -> tuple[Prior, Params]:
+    """Read one prior after saying how much memory it takes."""
+    describe = _from_file if path.is_file() else _from_folder
+    prior, parts = describe(path, dtype)
     tell(memory_line(prior.name, {k: part.shapes for k, part in parts.items()}, dtype))
-    weights = {
-        key: read_part(part.read, part.shapes, dtype=dtype, what=f"{name}: the {key}")
+    what = "the {} of " + str(path)
+    return prior, {
+        key: read_part(part.read, part.shapes, dtype=dtype, what=what.format(key))
         for key, part in parts.items()
     }
-    return prior, weights
 
 
 def read_part(
@@ -239,7 +164,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
             folder / "tokenizer", length=text.max_position_embeddings
         ),
         embed_text=partial(_embed_text, text),
-        schedule=read_schedule(settings),
+        trained=read_schedule(settings),
         is_random=bool(index.get("is_random", False)),
     )
     if (folder / "vae").is_dir():
@@ -295,21 +220,24 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
             path.parent / "tokenizer", length=text.max_position_embeddings
         ),
         embed_text=partial(_embed_text, text),
-        schedule=make_schedule(),
+        trained=make_schedule(),
         is_random=False,
         **_latent_space(vae, size, dtype),
     )
     return prior, parts
 
 
-def _assemble(denoise: Callable, *, schedule: Schedule, **rest: Any) -> Prior:
+def _assemble(
+    denoise: tuple[Callable, int], *, trained: Schedule, **rest: Any
+) -> Prior:
     """A prior whose network answers with noise, whatever it was trained to predict."""
     output, num_views = denoise
 
     def noise_of(weights, latents, t, context, cameras):
         raw = output(weights["unet"], latents, t, context, cameras)
-        return epsilon_of(schedule, raw, latents, t)
+        return epsilon_of(trained, raw, latents, t)
 
+    schedule = trained.replace(prediction="epsilon")
     return Prior(denoise=noise_of, schedule=schedule, num_views=num_views, **rest)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from adreamer_jax.prior.load import torch_from_tree
 from adreamer_jax.prior.text import TextConfig, text_shapes
+from adreamer_jax.prior.tree import torch_from_tree
 from adreamer_jax.prior.unet_ldm import LdmConfig, unet_ldm_shapes
 from adreamer_jax.prior.vae import VaeConfig, vae_shapes
 from adreamer_jax.types import Params
