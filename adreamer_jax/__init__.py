@@ -1,0 +1,1 @@
+"""AnimatableDreamer in JAX: a clip becomes an animatable model, a prompt a new one."""

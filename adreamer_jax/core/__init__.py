@@ -1,0 +1,1 @@
+"""Mathematics: batch-free or broadcasting functions of arrays, nothing from disk."""

@@ -1,0 +1,82 @@
+"""Adam with one learning-rate curve for each group of parameters.
+
+Groups are named by a function of the parameter's path; a group without a rate stays
+constant. A rate of zero also keeps the group's moments empty, so that a group that
+starts later starts fresh.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adreamer_jax.types import Array, Float, Params
+
+
+def path_name(path) -> str:
+    """A leaf's path as words joined by slashes, e.g. "field/sdf/0/weight"."""
+    words = [
+        str(getattr(p, "name", getattr(p, "key", getattr(p, "idx", p)))) for p in path
+    ]
+    return "/".join(words)
+
+
+def group_tree(params: Params, group_of: Callable[[str], str]) -> Params:
+    """The group's name at every leaf."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: group_of(path_name(path)), params
+    )
+
+
+def grouped_adam(
+    rates: Callable[[Float[Array, ""]], Mapping[str, Float[Array, ""]]],
+    group_of: Callable[[str], str],
+    *,
+    clip: float,
+    b1: float = 0.9,
+    b2: float = 0.99,
+    eps: float = 1e-15,
+    weight_decay: Mapping[str, float] | None = None,
+) -> optax.GradientTransformation:
+    """Clipped Adam whose step for each group is its rate at the current step.
+
+    ``rates(step)`` maps group to learning rate. ``weight_decay`` is decoupled (AdamW).
+    """
+    decay = dict(weight_decay or {})
+
+    def gate() -> optax.GradientTransformation:
+        def update(updates, count, params=None):
+            rate = rates(count)
+
+            def one(path, g):
+                r = rate.get(group_of(path_name(path)), 0.0)
+                return g * (jnp.asarray(r) > 0)
+
+            return jax.tree_util.tree_map_with_path(one, updates), count + 1
+
+        return optax.GradientTransformation(
+            lambda params: jnp.zeros((), jnp.int32), update
+        )
+
+    def scale() -> optax.GradientTransformation:
+        def update(updates, count, params=None):
+            rate = rates(count)
+
+            def one(path, u, p):
+                group = group_of(path_name(path))
+                return -rate.get(group, 0.0) * (u + decay.get(group, 0.0) * p)
+
+            scaled = jax.tree_util.tree_map_with_path(one, updates, params)
+            return scaled, count + 1
+
+        return optax.GradientTransformation(
+            lambda params: jnp.zeros((), jnp.int32), update
+        )
+
+    return optax.chain(
+        gate(),
+        optax.clip_by_global_norm(clip),
+        optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
+        scale(),
+    )

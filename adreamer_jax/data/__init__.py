@@ -1,0 +1,1 @@
+"""The world outside: clips, flow, features, procedural animals."""

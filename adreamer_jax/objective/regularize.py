@@ -1,0 +1,163 @@
+"""What is asked of shape, bones and cameras apart from agreement with the clip.
+
+One function a term: the table of section 5, and the terms that a measured recipe added
+(smooth normals, symmetry, neighbor bones, gauge, camera acceleration). All return a
+scalar that is zero for a model without fault.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from adreamer_jax.core import rigid
+from adreamer_jax.core.rotation import safe_norm
+from adreamer_jax.objective.reconstruct import weighted_mean
+from adreamer_jax.types import Array, Float, Rigid
+
+
+def eikonal_loss(gradient: Float[Array, "*n 3"]) -> Float[Array, ""]:
+    """Mean squared deviation of the distance's slope from one."""
+    return jnp.mean((safe_norm(gradient) - 1.0) ** 2)
+
+
+def smooth_loss(
+    gradient: Float[Array, "*n 3"], nearby: Float[Array, "*n 3"]
+) -> Float[Array, ""]:
+    """Mean squared change of the distance's gradient between neighboring points."""
+    return jnp.mean(jnp.sum((gradient - nearby) ** 2, axis=-1))
+
+
+def symmetry_loss(
+    sdf: Float[Array, "*n"], mirrored: Float[Array, "*n"], *, limit: float = 0.1
+) -> Float[Array, ""]:
+    """Mean difference between the distance and that of the mirrored point.
+
+    Far from the surface the distance means little: it is clipped at ``limit``.
+    """
+    a, b = (jnp.clip(v, -limit, limit) for v in (sdf, mirrored))
+    return jnp.mean(jnp.abs(a - b))
+
+
+def cycle_loss(
+    back: Float[Array, "*n 3"], points: Float[Array, "*n 3"], weight: Float[Array, "*n"]
+) -> Float[Array, ""]:
+    """Mean distance of points that were warped to rest and forth (3D cycle)."""
+    return weighted_mean(safe_norm(back - points), weight)
+
+
+def delta_skin_loss(delta: Float[Array, "*n bones"]) -> Float[Array, ""]:
+    """Mean squared skinning correction."""
+    return jnp.mean(delta**2)
+
+
+def skin_entropy_loss(
+    weights: Float[Array, "*n bones"], importance: Float[Array, "*n"]
+) -> Float[Array, ""]:
+    """Cross entropy of skinning weights against their own largest entry."""
+    own = -jnp.log(jnp.maximum(jnp.max(weights, axis=-1), 1e-6))
+    return weighted_mean(own, importance)
+
+
+def bone_density(distance: Float[Array, "*n bones"]) -> Float[Array, "*n"]:
+    """Occupancy by the bones' ellipsoids: exp(-d / 2) of the nearest one."""
+    return jnp.exp(-0.5 * jnp.min(distance, axis=-1))
+
+
+def bone_skin_loss(
+    density: Float[Array, "*n"], occupancy: Float[Array, "*n"]
+) -> Float[Array, ""]:
+    """Balanced cross entropy between the bones' ellipsoids and the (fixed) shape."""
+    inside = jax.lax.stop_gradient(occupancy)
+    p = jnp.clip(density, 1e-4, 1.0 - 1e-4)
+    return -0.5 * (
+        weighted_mean(jnp.log(p), inside) + weighted_mean(jnp.log(1.0 - p), 1 - inside)
+    )
+
+
+def bone_mask_loss(
+    bone_mask: Float[Array, "*r"], mask: Float[Array, "*r"]
+) -> Float[Array, ""]:
+    """Mean squared difference between the bones' silhouette and the (fixed) shape's."""
+    return jnp.mean((bone_mask - jax.lax.stop_gradient(mask)) ** 2)
+
+
+def bone_surface_loss(
+    sdf: Float[Array, "bones"], *, slack: float = 0.01
+) -> Float[Array, ""]:
+    """L_bone: how far rest bone centers lie outside of the surface (section 5)."""
+    return 0.1 * safe_norm(jnp.maximum(sdf - slack, 0.0))
+
+
+def bone_smooth_loss(
+    motion: Rigid, later: Rigid, centers: Float[Array, "bones 3"]
+) -> Float[Array, ""]:
+    """Mean change of bones between two times: 0.1 angle plus the path of the center."""
+    change = rigid.compose(later, rigid.invert(motion))
+    angle = 2.0 * safe_norm(change.rotation[..., 1:])
+    path = safe_norm(rigid.apply(later, centers) - rigid.apply(motion, centers))
+    return jnp.mean(0.1 * angle + path)
+
+
+def camera_prior_loss(
+    correction: Float[Array, "t 6"],
+) -> Float[Array, ""]:
+    """Mean squared departure of root poses from the initial ones."""
+    return jnp.mean(jnp.sum(correction**2, axis=-1))
+
+
+def camera_acceleration_loss(poses: Float[Array, "t 4 4"]) -> Float[Array, ""]:
+    """Mean squared second difference of root poses over the frames."""
+    second = poses[2:] - 2.0 * poses[1:-1] + poses[:-2]
+    return jnp.mean(jnp.sum(second[:, :3] ** 2, axis=(1, 2)))
+
+
+def motion_size_loss(
+    motion: Rigid, centers: Float[Array, "bones 3"]
+) -> Float[Array, ""]:
+    """Mean squared movement of bones away from rest."""
+    turn = 4.0 * jnp.sum(motion.rotation[..., 1:] ** 2, axis=-1)
+    path = jnp.sum((rigid.apply(motion, centers) - centers) ** 2, axis=-1)
+    return jnp.mean(path + 0.1 * turn)
+
+
+def gauge_loss(motion: Rigid, centers: Float[Array, "bones 3"]) -> Float[Array, ""]:
+    """Squared movement of the bones all together, which belongs to the root pose."""
+    shift = jnp.mean(rigid.apply(motion, centers) - centers, axis=-2)
+    turn = jnp.mean(2.0 * motion.rotation[..., 1:], axis=-2)
+    spread = jnp.mean(
+        jnp.cross(centers, rigid.apply(motion, centers) - centers), axis=-2
+    )
+    inertia = jnp.mean(jnp.sum(centers**2, axis=-1)) + 1e-3
+    whole = spread / inertia
+    terms = [jnp.sum(v**2, axis=-1) for v in (shift, turn, whole)]
+    return jnp.mean(sum(terms))
+
+
+def neighbor_loss(
+    motion: Rigid, centers: Float[Array, "bones 3"], *, radius: float = 0.15
+) -> Float[Array, ""]:
+    """Mean squared disagreement of neighboring bones about the point between them.
+
+    As-rigid-as-possible between bones: weights exp(-d^2 / 2 radius^2) at rest.
+    """
+    middle = 0.5 * (centers[:, None] + centers[None, :])
+    gap = jnp.sum((centers[:, None] - centers[None, :]) ** 2, axis=-1)
+    weight = jnp.exp(-0.5 * gap / radius**2) * (1.0 - jnp.eye(centers.shape[0]))
+    weight = jax.lax.stop_gradient(weight)
+
+    def carried(q, t):  # [bones 4], [bones 3] -> every middle by its first bone
+        return rigid.apply(Rigid(q[:, None], t[:, None]), middle)
+
+    moved = jax.vmap(carried)(motion.rotation, motion.translation)
+    error = jnp.sum((moved - jnp.swapaxes(moved, 1, 2)) ** 2, axis=-1)
+    return jnp.sum(weight * error) / (moved.shape[0] * jnp.sum(weight) + 1e-9)
+
+
+def hidden_visibility_loss(logit: Float[Array, "*n"]) -> Float[Array, ""]:
+    """Cross entropy that calls points invisible unless something teaches otherwise."""
+    return jnp.mean(-jax.nn.log_sigmoid(-logit))
+
+
+def opacity_entropy_loss(mask: Float[Array, "*r"]) -> Float[Array, ""]:
+    """Mean entropy of rendered opacities: zero for silhouettes of only 0 and 1."""
+    p = jnp.clip(mask, 1e-4, 1.0 - 1e-4)
+    return jnp.mean(-p * jnp.log(p) - (1.0 - p) * jnp.log1p(-p))

@@ -1,0 +1,1 @@
+"""How a world becomes a picture; rooms hand their functions in."""

@@ -1,0 +1,1 @@
+"""What the world is: field, bones, skinning, warp, root pose, skeleton."""

@@ -1,0 +1,322 @@
+"""AnimatableDreamer's first stage: one clip becomes an animatable model.
+
+`make` turns a recipe and a clip into a `System` of pure functions and the constant
+arrays that they read.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adreamer_jax.core.hashgrid import GridSpec
+from adreamer_jax.core.optimizer import grouped_adam
+from adreamer_jax.core.schedule import ramp
+from adreamer_jax.data.flow import flow_cached
+from adreamer_jax.scene.bones import BonesSpec, init_bones
+from adreamer_jax.scene.field import FieldSpec, init_field
+from adreamer_jax.scene.pose import PoseSpec, clip_cameras, init_pose
+from adreamer_jax.systems.animatable.asset import Surfaces, asset_of, frame_surface
+from adreamer_jax.systems.animatable.clipdata import (
+    Batch,
+    Frame,
+    Start,
+    frozen_of,
+    sample_batch,
+    start_of,
+    training_size,
+)
+from adreamer_jax.systems.animatable.losses import extraction_losses
+from adreamer_jax.systems.animatable.model import Model
+from adreamer_jax.systems.animatable.picture import make_draw
+from adreamer_jax.systems.animatable.upkeep import (
+    fresh_upkeep,
+    interior,
+    refresh,
+    seed_bones,
+)
+from adreamer_jax.types import Array, Camera, Clip, Key, Picture, System, TrainState
+
+__all__ = ["make"]
+
+
+def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
+    """The system for a clip and its constant arrays; flow and descriptors are cached."""
+    count = len(clip.masks)
+    size = training_size(clip.masks.shape[1:], config.data.resolution)
+    start, space = start_of(config, clip)
+    losses = config.loss
+    flow = features = None
+    if losses.flow > 0:
+        flow = flow_cached(clip, cache, gaps=tuple(config.data.flow_gaps), size=size)
+    if losses.feature > 0 or losses.match > 0:
+        from adreamer_jax.data.features import features_cached
+
+        features = features_cached(clip, cache)
+    frozen = frozen_of(config, clip, flow, features)
+    optimizer = make_optimizer(config)
+    draw = make_draw(config, count)
+    surfaces = Surfaces(config, count)
+    refresh_now = jax.jit(partial(refresh, config))
+    interior_now = jax.jit(partial(interior, config))
+
+    def init(key: Key, frozen: dict) -> TrainState:
+        model = init_model(key, config, start, clip.masks.shape)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=model,
+            opt_state=optimizer.init(model),
+            upkeep=fresh_upkeep(config, count),
+        )
+
+    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
+        if step == config.run.rigid:
+            state = with_bones(config, state, frozen, interior_now)
+        if step == config.run.rigid or step % config.run.refresh_every == 0:
+            grid, box = refresh_now(state.params, frozen, state.step)
+            upkeep = state.upkeep | {"occupancy": grid, "box": box}
+            state = state.replace(upkeep=upkeep)
+        return state
+
+    def render(
+        state: TrainState, frozen: dict, camera: Camera, frame: float
+    ) -> Picture:
+        moved = _camera_of_field(camera, space)
+        picture = draw(
+            state.params, state.upkeep, state.step, moved, jnp.float32(frame)
+        )
+        picture = jax.tree.map(np.asarray, picture)
+        return picture.replace(depth=picture.depth * space.scale)
+
+    def preview(state: TrainState, frozen: dict) -> dict[str, np.ndarray]:
+        return {"progress": _progress_sheet(config, draw, state, frozen, size)}
+
+    system = System(
+        init=init,
+        sample=partial(sample_batch, config),
+        step=partial(train_step, config, optimizer),
+        maintain=maintain,
+        render=render,
+        preview=preview,
+        asset=lambda state, frozen: asset_of(
+            surfaces, state.params, state.step, space, clip
+        ),
+        surface=lambda state, frozen, frame: frame_surface(
+            surfaces, state.params, state.upkeep, state.step, space, frame
+        ),
+        num_steps=config.run.steps,
+    )
+    return system, frozen
+
+
+def init_model(
+    key: Key, config: Any, start: Start, shape: tuple[int, int, int]
+) -> Model:
+    """A closed ellipsoid with resting bones under the first guesses of the cameras."""
+    keys = jax.random.split(key, 3)
+    scene, count = config.scene, shape[0]
+    spec = FieldSpec(
+        backbone=scene.field.backbone,
+        grid=GridSpec(**scene.field.grid),
+        width=scene.field.width,
+        depth=scene.field.depth,
+        mlp_width=scene.field.mlp_width,
+        mlp_depth=scene.field.mlp_depth,
+        density=scene.field.density,
+    )
+    field = init_field(
+        keys[0],
+        spec,
+        center=start.center,
+        axes=start.axes,
+        radii=start.radii,
+        beta=scene.field.beta_start,
+    )
+    bones_spec = BonesSpec(
+        count=scene.bones.count,
+        motion=scene.bones.motion,
+        terms=min(scene.bones.terms, count - 1),
+        falloff=scene.bones.falloff,
+    )
+    places = jax.random.normal(keys[1], (bones_spec.count, 3))
+    places = places / jnp.linalg.norm(places, axis=-1, keepdims=True)
+    centers = (0.6 * places * start.radii) @ start.axes + start.center
+    bones = init_bones(
+        keys[1],
+        bones_spec,
+        center=centers,
+        scale=jnp.full((bones_spec.count,), 0.3 * float(start.radii.max())),
+        num_frames=count,
+    )
+    pose = init_pose(
+        keys[2],
+        PoseSpec(
+            motion=scene.pose.motion,
+            terms=min(scene.pose.terms, count),
+            zoom=scene.pose.zoom,
+        ),
+        camera_from_object=start.camera_from_object,
+        intrinsics=start.intrinsics,
+        size=shape[1:],
+    )
+    plane = jnp.concatenate([jnp.asarray(start.side), jnp.zeros(1)])
+    return Model(field=field, bones=bones, pose=pose, plane=plane)
+
+
+_GROUPS = {
+    "field/log_": "sharpness",
+    "field/center": "constant",
+    "field/axes": "constant",
+    "field/radii": "constant",
+    "field/": "network",
+    "bones/motion": "motion",
+    "bones/delta": "delta",
+    "bones/": "bones",
+    "pose/correction": "camera",
+    "pose/log_focal": "focal",
+    "pose/zoom": "focal",
+    "pose/": "constant",
+    "plane": "plane",
+}
+
+
+def group_of(path: str, backbone: str = "hash") -> str:
+    """Learning-rate group of a parameter."""
+    if path == "field/backbone" and backbone == "hash":
+        return "table"
+    return next(group for start, group in _GROUPS.items() if path.startswith(start))
+
+
+def make_optimizer(config: Any):
+    """Clipped Adam with a rate for each group: warm-up, decay, and the group's ramp."""
+    numbers, steps = config.optimizer, config.run.steps
+    rigid = config.run.rigid / steps
+
+    def rates(step: Array) -> dict[str, Array]:
+        progress = step / steps
+        warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
+        fall = 1.0 - (1.0 - numbers.end) * progress
+        bony = (progress >= rigid).astype(jnp.float32)
+        camera = jnp.where(bony > 0, numbers.camera_after, 1.0)
+        late = {"bones": bony, "motion": bony, "delta": bony, "camera": camera}
+        return {
+            name: numbers.rates[name] * numbers.lr * warm * fall * late.get(name, 1.0)
+            for name in numbers.rates
+        }
+
+    return grouped_adam(
+        rates,
+        partial(group_of, backbone=config.scene.field.backbone),
+        clip=numbers.clip,
+        b2=numbers.b2,
+        eps=numbers.eps,
+        weight_decay={name: numbers.decay for name in ("network", "motion", "delta")},
+    )
+
+
+def train_step(
+    config: Any,
+    optimizer,
+    state: TrainState,
+    frozen: dict,
+    batch: Batch,
+    key: Key,
+    axis: str | None = None,
+):
+    """The state after one step on a batch; a step with non-finite numbers is skipped."""
+
+    def objective(model: Model):
+        return extraction_losses(
+            config, model, state.upkeep, frozen, batch, state.step, key
+        )
+
+    (_, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    if axis is not None:
+        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    finite = jnp.isfinite(metrics["loss"])
+    for leaf in jax.tree.leaves(grads):
+        finite = finite & jnp.all(jnp.isfinite(leaf))
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = jax.tree.map(lambda p, u: p + u, state.params, updates)
+    new = (params, opt_state)
+    old = (state.params, state.opt_state)
+    params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
+    squares = [jnp.sum(g**2) for g in jax.tree.leaves(grads)]
+    metrics |= {
+        "skipped": skipped.astype(jnp.float32),
+        "grad/norm": jnp.sqrt(sum(squares)),
+    }
+    state = state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        upkeep=state.upkeep | {"skipped": skipped},
+    )
+    return state, metrics
+
+
+def with_bones(
+    config: Any, state: TrainState, frozen: dict, interior_now
+) -> TrainState:
+    """The state with bones spread through the shape that the rigid phase found."""
+    points, inside = (
+        np.asarray(v) for v in interior_now(state.params, frozen, state.step)
+    )
+    chosen = points[inside]
+    bones = state.params.bones
+    if len(chosen) < bones.spec.count:
+        return state
+    centers, scales = seed_bones(chosen, count=bones.spec.count, seed=config.run.seed)
+    key = jax.random.fold_in(jax.random.key(config.run.seed), config.run.rigid)
+    fresh = init_bones(
+        key,
+        bones.spec,
+        center=centers,
+        scale=scales,
+        num_frames=frozen["masks"].shape[0],
+    )
+    return state.replace(params=state.params.replace(bones=fresh))
+
+
+def _camera_of_field(camera: Camera, space: Frame) -> Camera:
+    """A camera of the clip's object space as one of field space."""
+    pose = jnp.asarray(camera.camera_from_object)
+    turned = pose[..., :3, :3] @ jnp.asarray(space.origin)
+    shift = (turned + pose[..., :3, 3]) / space.scale
+    return camera.replace(camera_from_object=pose.at[..., :3, 3].set(shift))
+
+
+def _progress_sheet(config, draw, state, frozen, size) -> np.ndarray:
+    """Three frames: the clip, the render, its normals, and the view from behind."""
+    count = frozen["masks"].shape[0]
+    rows = []
+    for frame in np.linspace(0, count - 1, 5).astype(int)[1:4]:
+        camera = clip_cameras(state.params.pose, jnp.asarray(frame), size=size)
+        views = [camera, *(_turned(camera, a) for a in (90, 180))]
+        row = [np.asarray(frozen["images"][frame])]
+        for view in views:
+            p = draw(state.params, state.upkeep, state.step, view, jnp.float32(frame))
+            row.append(_show(p.color + (1 - p.mask[..., None])))
+            if view is camera:
+                shaded = 0.5 + 0.5 * p.normal * jnp.array([1.0, -1.0, -1.0])
+                row.append(_show(jnp.where(p.mask[..., None] > 0.5, shaded, 1.0)))
+        rows.append(np.concatenate(row, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def _turned(camera: Camera, degrees: float) -> Camera:
+    """The camera after a turn of the object about its upright axis."""
+    a = jnp.radians(degrees)
+    c, s = jnp.cos(a), jnp.sin(a)
+    turn = jnp.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
+    return camera.replace(camera_from_object=camera.camera_from_object @ turn)
+
+
+def _show(image) -> np.ndarray:
+    return np.asarray(jnp.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,183 @@
+"""The model of AnimatableDreamer: canonical field, bones, root pose, symmetry plane.
+
+`World` is the model at a moment of training (step-dependent sharpness and detail given
+as numbers); its functions are what the renderer is handed. All lengths are in field
+space; `Frame` says how field space lies in the clip's object space.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from adreamer_jax.core.schedule import log_ramp, ramp
+from adreamer_jax.scene.bones import Bones, posed_from_rest
+from adreamer_jax.scene.field import FieldParams, density, query, signed_distance
+from adreamer_jax.scene.pose import PoseParams
+from adreamer_jax.scene.warp import dual_blend, linear_blend, to_posed, to_rest
+from adreamer_jax.types import Array, Bool, Float, Rigid
+
+BLENDS = {"dqs": dual_blend, "lbs": linear_blend}
+
+
+class Model(struct.PyTreeNode):
+    """Everything that is learned."""
+
+    field: FieldParams
+    bones: Bones
+    pose: PoseParams
+    plane: Float[Array, "4"]  # mirror plane of the rest shape: normal, offset
+
+
+class Moment(NamedTuple):
+    """Numbers that change with the step."""
+
+    progress: Float[Array, ""]
+    beta: Float[Array, ""]
+    detail: Float[Array, ""]
+
+
+class Samples(NamedTuple):
+    """What the scene knows of packed samples beside density and channels."""
+
+    rest: Float[Array, "f k 3"]
+    sdf: Float[Array, "f k"]
+    weights: Float[Array, "f k bones"]
+    delta: Float[Array, "f k bones"] | None
+    visibility: Float[Array, "f k"] | None
+
+
+def moment(config: Any, model: Model, step: Array) -> Moment:
+    """Sharpness and detail at a step of the run."""
+    progress = step / config.run.steps
+    scene = config.scene.field
+    if scene.beta_learned:
+        beta = jnp.exp(model.field.log_beta)
+    else:
+        fraction = progress / scene.beta_ramp
+        beta = log_ramp(scene.beta_start, scene.beta_end, fraction)
+    return Moment(progress, beta, ramp(scene.detail, progress))
+
+
+def occupied(upkeep: dict, rest: Float[Array, "f p 3"]) -> Bool[Array, "f p"]:
+    """Whether rest points lie in cells near the surface; false outside the cube."""
+    grid = upkeep["occupancy"]
+    cells = grid.shape[0]
+    place = 0.5 * (rest + 1.0) * cells
+    inside = jnp.all((place >= 0) & (place < cells), axis=-1)
+    i = jnp.clip(place.astype(jnp.int32), 0, cells - 1)
+    flat = (i[..., 0] * cells + i[..., 1]) * cells + i[..., 2]
+    return inside & grid.reshape(-1)[flat]
+
+
+def occupied_posed(
+    config: Any,
+    model: Model,
+    upkeep: dict,
+    motion: Rigid,
+    points: Float[Array, "f p 3"],
+    *,
+    bony: Bool[Array, ""] | bool = True,
+) -> Bool[Array, "f p"]:
+    """Whether posed points are worth evaluating: the cheap warp asks the grid.
+
+    Linear blending without the learned correction is near enough: cells are dilated.
+    """
+    rest, _, _ = to_rest(
+        model.bones, motion, points, blend=linear_blend, with_delta=False
+    )
+    return occupied(upkeep, jnp.where(bony, rest, points))
+
+
+def sample_posed(
+    config: Any,
+    model: Model,
+    now: Moment,
+    motion: Rigid,
+    time: Float[Array, "f"],
+    points: Float[Array, "f k 3"],
+    *,
+    with_feature: bool,
+    with_visibility: bool,
+) -> tuple[Float[Array, "f k"], Float[Array, "f k c"], Samples]:
+    """Density, channels (color, rest position, features) of posed points."""
+    rest, weights, delta = to_rest(
+        model.bones,
+        motion,
+        points,
+        time=time,
+        blend=BLENDS[config.scene.warp.blend],
+        with_delta=config.scene.skin.delta,
+    )
+    flat = query(
+        model.field,
+        rest.reshape(-1, 3),
+        detail=now.detail,
+        with_feature=with_feature,
+        with_visibility=with_visibility,
+    )
+    shape = points.shape[:2]
+    sdf = flat.sdf.reshape(shape)
+    channels = [flat.color.reshape(*shape, 3), rest]
+    if with_feature:
+        channels.append(flat.feature.reshape(*shape, -1))
+    visibility = flat.visibility.reshape(shape) if with_visibility else None
+    inside = jnp.all(jnp.abs(rest) <= 1.0, axis=-1)
+    law = density(model.field, sdf, now.beta)
+    return (
+        jnp.where(inside, law, 0.0),
+        jnp.concatenate(channels, axis=-1),
+        Samples(rest, sdf, weights, delta, visibility),
+    )
+
+
+def carry(
+    config: Any, model: Model, motion: Rigid, rest: Float[Array, "f n 3"]
+) -> Float[Array, "f n 3"]:
+    """Rest points carried forward to the pose of each frame."""
+    posed, _, _ = to_posed(
+        model.bones,
+        motion,
+        rest,
+        blend=BLENDS[config.scene.warp.blend],
+        with_delta=config.scene.skin.delta,
+    )
+    return posed
+
+
+def posed_distance(
+    config: Any,
+    model: Model,
+    now: Moment,
+    time: Float[Array, "f"],
+    points: Float[Array, "f k 3"],
+) -> Float[Array, "f k"]:
+    """Signed distance at the rest positions of posed points."""
+    motion = posed_from_rest(model.bones, time)
+    rest, _, _ = to_rest(
+        model.bones,
+        motion,
+        points,
+        time=time,
+        blend=BLENDS[config.scene.warp.blend],
+        with_delta=config.scene.skin.delta,
+    )
+    sdf = signed_distance(model.field, rest.reshape(-1, 3), detail=now.detail)
+    return sdf.reshape(points.shape[:2])
+
+
+def mirror(
+    plane: Float[Array, "4"], points: Float[Array, "*b 3"]
+) -> Float[Array, "*b 3"]:
+    """Points on the other side of the plane normal . x = offset."""
+    normal = plane[:3] / jnp.linalg.norm(plane[:3])
+    height = points @ normal - plane[3]
+    return points - 2.0 * height[..., None] * normal
+
+
+def stop(tree):
+    """The same numbers, without gradient."""
+    return jax.tree.map(jax.lax.stop_gradient, tree)

@@ -1,0 +1,155 @@
+"""What is refreshed now and then and not learned: occupancy, bounds, fresh bones.
+
+Occupancy says which cells of rest space are worth evaluating: those near the surface,
+and during growth also those inside the carved masks, since a limb that has vanished
+leaves no density from which a gradient could flow. The box of each frame bounds its
+rays; novel cameras use the same boxes, never a near and far of the clip's own cameras.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial import cKDTree
+
+from adreamer_jax.core.camera import project
+from adreamer_jax.core.encoding import frame_time
+from adreamer_jax.scene.bones import posed_from_rest
+from adreamer_jax.scene.field import signed_distance
+from adreamer_jax.scene.pose import clip_cameras
+from adreamer_jax.systems.animatable.model import Model, carry, moment
+from adreamer_jax.types import Array, Bool, Float
+
+_MARGIN = 0.05  # of the boxes, in field space
+
+
+def fresh_upkeep(config: Any, frames: int) -> dict[str, Array]:
+    """Everything is worth evaluating, and the box is the cube."""
+    cells = config.render.occupancy_cells
+    cube = jnp.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    return {
+        "occupancy": jnp.ones((cells,) * 3, bool),
+        "box": jnp.broadcast_to(cube, (frames, 2, 3)),
+        "skipped": jnp.zeros((), jnp.int32),
+    }
+
+
+def grid_points(cells: int) -> Float[Array, "n 3"]:
+    """Centers of the cells of the cube, x slowest."""
+    axis = (jnp.arange(cells) + 0.5) / cells * 2.0 - 1.0
+    return jnp.stack(jnp.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+
+
+def hull_share(
+    model: Model, frozen: dict, points: Float[Array, "n 3"]
+) -> Float[Array, "n"]:
+    """Share of frames whose mask covers each rest point, bones at rest."""
+    count, height, width = frozen["masks"].shape
+    cameras = clip_cameras(model.pose, jnp.arange(count), size=(height, width))
+
+    def one(camera, mask):
+        pixels, _ = project(camera, points)
+        x, y = pixels[:, 0].astype(jnp.int32), pixels[:, 1].astype(jnp.int32)
+        inside = (pixels[:, 0] >= 0) & (x < width) & (pixels[:, 1] >= 0) & (y < height)
+        value = mask[jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)]
+        return jnp.where(inside, value > 127, False)
+
+    hits = jax.lax.map(lambda cm: one(*cm), (cameras, frozen["masks"]))
+    return jnp.mean(hits.astype(jnp.float32), axis=0)
+
+
+def dilate(grid: Bool[Array, "n n n"]) -> Bool[Array, "n n n"]:
+    """Cells that are true or have a true neighbor (of 26)."""
+    return jax.lax.reduce_window(
+        grid, False, jax.lax.bitwise_or, (3, 3, 3), (1, 1, 1), "SAME"
+    )
+
+
+def refresh(
+    config: Any, model: Model, frozen: dict, step: Array
+) -> tuple[Array, Array]:
+    """Occupancy of rest space and the box of every frame, from the present model."""
+    now = moment(config, model, step)
+    cells = config.render.occupancy_cells
+    points = grid_points(cells)
+    sdf = signed_distance(model.field, points, detail=now.detail)
+    near = sdf < config.render.occupancy_margin + 2.0 * now.beta
+    growing = now.progress < config.render.grow_until
+    hull = hull_share(model, frozen, points) > config.render.grow_share
+    near = near | (hull & growing)
+    grid = dilate(near.reshape((cells,) * 3))
+    return grid, posed_boxes(config, model, near, points, frozen["masks"].shape[0])
+
+
+def posed_boxes(
+    config: Any,
+    model: Model,
+    near: Bool[Array, "n"],
+    points: Float[Array, "n 3"],
+    count: int,
+) -> Float[Array, "t 2 3"]:
+    """Box of the occupied cells carried to every frame."""
+    (index,) = jnp.nonzero(near, size=4096, fill_value=-1)
+    chosen = points[index]
+    valid = (index >= 0)[None, :, None]
+    time = frame_time(jnp.arange(count, dtype=jnp.float32), count)
+
+    def one(t):
+        motion = posed_from_rest(model.bones, t[None])
+        posed = carry(config, model, motion, chosen[None])
+        low = jnp.min(jnp.where(valid, posed, jnp.inf), axis=1)[0]
+        high = jnp.max(jnp.where(valid, posed, -jnp.inf), axis=1)[0]
+        return jnp.stack([low, high])
+
+    boxes = jax.lax.map(one, time)
+    grow = jnp.array([-_MARGIN, _MARGIN])[None, :, None]
+    grown = boxes + grow
+    whole = jnp.array([[-1.2] * 3, [1.2] * 3])
+    return jnp.where(jnp.all(jnp.isfinite(grown)), grown, whole)
+
+
+def interior(
+    config: Any, model: Model, frozen: dict, step: Array
+) -> tuple[Array, Array]:
+    """Points of the cube and whether bones should fill them (shape or weak hull)."""
+    now = moment(config, model, step)
+    points = grid_points(48)
+    sdf = signed_distance(model.field, points, detail=now.detail)
+    hull = hull_share(model, frozen, points) > config.scene.bones.seed_share
+    near = sdf < config.scene.bones.seed_reach
+    return points, (sdf < 0.0) | (hull & near)
+
+
+def seed_bones(
+    points: Float[np.ndarray, "n 3"], *, count: int, seed: int
+) -> tuple[Float[np.ndarray, "bones 3"], Float[np.ndarray, "bones"]]:
+    """Centers (k-means) that fill the points and each one's scale.
+
+    Scales are 0.7 of the distance to the nearest other center, so that neighbors
+    overlap at about one scale.
+    """
+    draw = np.random.default_rng(seed)
+    points = np.asarray(points, np.float64)
+    centers = points[_farthest(points, count, draw)]
+    for _ in range(30):
+        owner = cKDTree(centers).query(points)[1]
+        for b in range(count):
+            mine = points[owner == b]
+            if len(mine):
+                centers[b] = mine.mean(axis=0)
+    gap = cKDTree(centers).query(centers, k=2)[0][:, 1]
+    return centers.astype(np.float32), (0.7 * np.maximum(gap, 0.03)).astype(np.float32)
+
+
+def _farthest(points: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+    """Indices of points that are far from one another."""
+    chosen = [int(draw.integers(len(points)))]
+    distance = np.full(len(points), np.inf)
+    for _ in range(count - 1):
+        step = np.linalg.norm(points - points[chosen[-1]], axis=1)
+        distance = np.minimum(distance, step)
+        chosen.append(int(distance.argmax()))
+    return np.array(chosen)

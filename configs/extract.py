@@ -1,0 +1,191 @@
+"""Extraction: one monocular clip becomes an animatable model.
+
+    python main.py --config=configs/extract.py                          embedded clip
+    python main.py --config=configs/extract.py --config.data.clip=DIR   your own
+    python main.py --config=configs/extract.py:smoke                    seconds, for tests
+
+Sizes: default, paper (hash tables and steps as published, for a GPU) and smoke.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(size: str = "default") -> ConfigDict:
+    """The recipe at a size."""
+    sizes = {"default": default, "paper": paper, "smoke": smoke}
+    if size not in sizes:
+        raise ValueError(
+            f"the size after the colon must be one of {', '.join(sizes)}, got {size}; "
+            "write --config=configs/extract.py for the default"
+        )
+    return sizes[size]()
+
+
+def default() -> ConfigDict:
+    """Good results on two cores in minutes."""
+    config = ConfigDict()
+    config.data = ConfigDict(
+        dict(
+            clip="",  # folder of a clip; empty: the embedded one
+            resolution=128,  # longest side that training sees, in pixels
+            cameras="smooth",  # noisy cameras: "smooth", "given", or "constant" pose
+            smooth_degree=5,  # of the polynomial in time that takes out the jitter
+            depth_ratio=0.4,  # first guess of thickness over the smaller half extent
+            fill=0.75,  # longest half extent of the first shape in the unit cube
+            frames_per_step=16,
+            rays_per_frame=64,
+            draw_background=0.3,  # shares of the pixels that are drawn: around the
+            draw_edge=0.25,  # object, along its silhouette, and in thin parts; the
+            draw_thin=0.2,  # rest evenly inside
+            flow_gaps=(1, 2, 4, 8),
+        )
+    )
+    config.scene = ConfigDict(
+        dict(
+            field=dict(
+                backbone="hash",  # or "mlp"
+                grid=dict(levels=8, log2_slots=14, features=4, coarsest=8, finest=128),
+                width=48,
+                depth=1,
+                mlp_width=128,
+                mlp_depth=5,
+                density="volsdf",  # or "neus"
+                beta_start=0.06,  # sharpness falls from start to end ...
+                beta_end=0.012,
+                beta_ramp=0.7,  # ... over this part of the run
+                beta_learned=False,
+                detail=((0.0, 0.5), (0.33, 1.0)),  # share of open levels over the run
+            ),
+            bones=dict(
+                count=25,
+                motion="cosine",  # or "mlp", the paper's network of time
+                terms=24,
+                falloff=10.0,
+                seed_share=0.45,  # bones start in the shape and in this weak hull
+                seed_reach=0.1,  # ... no farther from the shape than this
+                reach=12.0,  # squared Mahalanobis distance beyond which space is empty
+            ),
+            skin=dict(delta=False),  # learned correction of the skinning
+            warp=dict(blend="dqs"),  # or "lbs"
+            pose=dict(motion="cosine", terms=16, zoom=False),  # or "frames", "mlp"
+        )
+    )
+    config.render = ConfigDict(
+        dict(
+            samples=64,
+            capacity=1536,  # slots a frame for samples near the object
+            occupancy_cells=40,
+            occupancy_margin=0.03,
+            grow_until=0.6,  # until this part of the run, carved space counts too
+            grow_share=0.5,  # ... where so many of the masks agree
+            chunk=2048,
+            picture_samples=96,
+            picture_share=0.25,  # slots of a picture's chunk, as a share of its samples
+        )
+    )
+    config.loss = ConfigDict(
+        dict(
+            rgb=1.0,
+            mask=1.0,
+            flow=2.0,
+            feature=0.0,
+            match=0.0,
+            visibility=0.0,
+            hidden_visibility=0.0,
+            cycle=0.1,
+            eikonal=0.05,
+            smooth=0.02,
+            symmetry=0.3,
+            opacity_entropy=0.0,
+            delta_skin=0.005,
+            skin_entropy=0.0,
+            bone_skin=0.0,
+            bone_mask=0.0,
+            bone=0.0,
+            bone_smooth=0.0,
+            camera_prior=0.02,
+            camera_acceleration=3.0,
+            motion_size=0.02,
+            gauge=1.0,
+            neighbor=3.0,
+        )
+    )
+    config.loss_numbers = ConfigDict(
+        dict(points=512, smooth_distance=0.04, match_rays=32)
+    )
+    config.ramp = ConfigDict()  # term = ((part of the run, multiplier), ...)
+    config.optimizer = ConfigDict(
+        dict(
+            lr=1.0,  # multiplies all rates
+            rates=dict(
+                table=1e-2,
+                network=2e-3,
+                sharpness=1e-3,
+                camera=5e-3,
+                focal=0.0,
+                motion=5e-3,
+                delta=1e-3,
+                bones=1e-3,
+                plane=1e-3,
+            ),
+            camera_after=0.1,  # camera rate once the bones move
+            warmup=50,
+            end=0.15,  # rate at the end
+            clip=5.0,
+            b2=0.99,
+            eps=1e-15,
+            decay=0.0,
+        )
+    )
+    config.run = ConfigDict(
+        dict(
+            stage="extract",
+            seed=0,
+            steps=1200,
+            rigid=300,  # steps before the bones
+            refresh_every=50,
+            log_every=20,
+            save_every=200,
+            show_every=300,
+            mesh_cells=72,  # along the longest side of a frame's surface
+            rest_cells=96,  # along the cube for the rest mesh
+            devices=1,
+        )
+    )
+    return config
+
+
+def paper() -> ConfigDict:
+    """The published sizes, for a GPU."""
+    config = default()
+    config.data.resolution = 256
+    config.data.frames_per_step = 64
+    config.scene.field.grid = ConfigDict(
+        dict(levels=16, log2_slots=19, features=2, coarsest=16, finest=4096)
+    )
+    config.scene.field.width = 64
+    config.scene.field.depth = 2
+    config.scene.skin.delta = True
+    config.render.capacity = 2048
+    config.run.steps = 12_000
+    config.run.rigid = 2_000
+    return config
+
+
+def smoke() -> ConfigDict:
+    """Seconds: the whole chain, not its quality."""
+    config = default()
+    config.data.resolution = 64
+    config.data.frames_per_step = 8
+    config.data.rays_per_frame = 32
+    config.render.samples = 32
+    config.render.capacity = 384
+    config.render.picture_samples = 48
+    config.run.steps = 60
+    config.run.rigid = 20
+    config.run.refresh_every = 20
+    config.run.save_every = 20
+    config.run.show_every = 60
+    config.run.mesh_cells = 40
+    config.run.rest_cells = 48
+    return config
