@@ -1,7 +1,7 @@
 """Optical flow between frames of a clip, with the confidence that it deserves.
 
-`flow[gap][i]` takes a pixel of frame i to frame i + gap (gap may be negative), in pixels
-(x, y) of the maps' own size; where there is no such frame, or the pixel is not on
+`flow[gap][i]` takes a pixel of frame i to frame i + gap (gap may be negative), as x
+and y in pixels of the maps' own size. Where there is no such frame, or the pixel is not on
 the object in both, its confidence is zero. A pixel is trusted as far as flow there and
 back returns to it.
 """
@@ -33,7 +33,7 @@ def compute_flow(
     *,
     size: tuple[int, int] | None = None,
 ) -> Flow:
-    """Flow and confidence (float16) to the frames each gap after and before every frame.
+    """Flow and confidence (float16) to the frames each gap after and before a frame.
 
     Flow is found at the images' own size and then averaged down to `size`, weighted by
     confidence: a coarse pixel at the outline takes the object's motion alone.
@@ -159,8 +159,8 @@ def read_flow(clip: Clip, *, size: tuple[int, int] | None = None) -> Flow:
                 or sure.shape != values.shape[:2]
             ):
                 raise ValueError(
-                    f"flow in {path} must have the clip's size {clip.masks[i].shape}, got "
-                    f"{values.shape} and {sure.shape}; compute it anew or remove flow/"
+                    f"flow in {path} must have the clip's size {clip.masks[i].shape}, "
+                    f"got {values.shape} and {sure.shape}; compute it anew or remove flow/"
                 )
             known = clip.masks[i] & np.isfinite(values).all(-1) & np.isfinite(sure)
             values = np.where(known[..., None], values, 0).astype(np.float32)
