@@ -30,8 +30,9 @@ _AMBIENT, _KEY_SHARE, _FILL_SHARE = 0.5, 0.5, 0.15  # a surface facing the key s
 def palette(count: int) -> Float[np.ndarray, "count 3"]:
     """Colors for parts that are easy to tell apart, the same for the same number."""
     # steps by the golden section never come near an earlier hue soon
+    light = (0.58, 0.42, 0.72, 0.5, 0.64)
     rows = [
-        colorsys.hls_to_rgb((0.61803399 * i) % 1.0, (0.58, 0.42, 0.72, 0.5, 0.64)[i % 5], 0.72)
+        colorsys.hls_to_rgb((0.61803399 * i) % 1.0, light[i % len(light)], 0.72)
         for i in range(count)
     ]
     return np.array(rows).reshape(-1, 3)

@@ -218,7 +218,7 @@ def _pictures(stage: _Stage, views: list[Picture]) -> dict[str, np.ndarray]:
     return {
         "input_vs_render": sheet(rows[:2], ("input", "render"), titles),
         "normals": sheet(rows[2:], ("normals",), titles),
-        "novel_views": _novel_views(stage, frames[::2], big),
+        "novel_views": _novel_views(stage, frames[1::2] or frames, big),
         "bones": sheet([_bones(stage, frames, inputs)], ("bones",), titles),
         "skinning": _skinning(stage, frames),
     }
