@@ -1,9 +1,9 @@
 """Optical flow between frames of a clip, with the confidence that it deserves.
 
 `flow[gap][i]` takes a pixel of frame i to frame i + gap (gap may be negative), as x
-and y in pixels of the maps' own size. Where there is no such frame, or the pixel is not on
-the object in both, its confidence is zero. A pixel is trusted as far as flow there and
-back returns to it.
+and y in pixels of the maps' own size. Where there is no such frame, or the pixel is not
+on the object in both, its confidence is zero. A pixel is trusted as far as flow there
+and back returns to it.
 """
 
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ def read_flow(clip: Clip, *, size: tuple[int, int] | None = None) -> Flow:
                 or sure.shape != values.shape[:2]
             ):
                 raise ValueError(
-                    f"flow in {path} must have the clip's size {clip.masks[i].shape}, "
+                    f"flow in {path} must have the size {clip.masks[i].shape}, "
                     f"got {values.shape} and {sure.shape}; compute it anew or remove flow/"
                 )
             known = clip.masks[i] & np.isfinite(values).all(-1) & np.isfinite(sure)
