@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from adreamer_jax.data.cache import cached, content_hash
-from adreamer_jax.data.flow import Flow, area, shrink
+from adreamer_jax.data.flow import Flow, area, flow_cached, shrink
 from adreamer_jax.types import Bool, Clip, Float
 
 __all__ = ["compute_features", "features_cached", "reduce_features"]
@@ -256,20 +256,26 @@ def linear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def features_cached(
     clip: Clip,
     folder: str | Path,
-    flow: Flow,
+    flow: Flow | None = None,
     *,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     channels: int = 16,
 ) -> Float[np.ndarray, "t fh fw c"]:
-    """The features of a clip: its own where it brings some, else computed and kept."""
+    """The features of a clip: its own where it brings some, else computed and kept.
+
+    The size is a quarter of the clip's if none is given, and so is the flow's.
+    """
+    size = size or tuple(max(1, side // 4) for side in clip.masks.shape[1:])
     if clip.features is not None:
         return reduce_features(clip.features, clip.masks, size=size, channels=channels)
-    gap = max(flow)
-    name = content_hash(clip.images, clip.masks, *flow[gap], size, channels, RECIPE)
+    known = flow or flow_cached(clip, folder, size=size)
+    name = content_hash(
+        clip.images, clip.masks, *known[max(known)], size, channels, RECIPE
+    )
 
     def compute() -> dict[str, np.ndarray]:
         maps = compute_features(
-            clip.images, clip.masks, flow, size=size, channels=channels
+            clip.images, clip.masks, known, size=size, channels=channels
         )
         return {"features": maps}
 

@@ -160,7 +160,7 @@ def read_flow(clip: Clip, *, size: tuple[int, int] | None = None) -> Flow:
             ):
                 raise ValueError(
                     f"flow in {path} must have the size {clip.masks[i].shape}, "
-                    f"got {values.shape} and {sure.shape}; compute it anew or remove flow/"
+                    f"got {values.shape} and {sure.shape}; mend or remove flow/"
                 )
             known = clip.masks[i] & np.isfinite(values).all(-1) & np.isfinite(sure)
             values = np.where(known[..., None], values, 0).astype(np.float32)

@@ -186,3 +186,10 @@ def test_features_are_kept_and_the_clips_own_come_first(
     own = dataclasses.replace(clip, features=given)
     assert features_cached(own, tmp_path, flow, size=SIZE).shape[-1] == 5
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_flow_and_size_are_found_where_they_are_not_given(disc, tmp_path):
+    clip = Clip("disc", 10.0, "", *disc, None, None, "none")
+    assert features_cached(clip, tmp_path).shape == (COUNT, 16, 16, 16)
+    names = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert names == ["features", "flow"]
