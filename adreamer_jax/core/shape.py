@@ -111,7 +111,7 @@ def chamfer(forward: Float[np.ndarray, "n"], backward: Float[np.ndarray, "k"]) -
 def f_score(
     forward: Float[np.ndarray, "n"], backward: Float[np.ndarray, "k"], limit: float
 ) -> float:
-    """Harmonic mean of precision and recall at a distance; 0 where either side is empty."""
+    """Harmonic mean of precision and recall at a distance; 0 for an empty side."""
     precision = float(np.mean(forward <= limit)) if len(forward) else 0.0
     recall = float(np.mean(backward <= limit)) if len(backward) else 0.0
     both = precision + recall
@@ -160,13 +160,13 @@ def icp(
 ) -> Similarity:
     """Rigid motion of `points` onto `target` by iterated closest points.
 
-    Ends when the r.m.s. distance changes by less than `tolerance` of itself. Every round
-    refits from the *original* points, so that rounding does not build up.
+    Ends when the r.m.s. distance changes by less than `tolerance` of itself. Every
+    round refits from the *original* points, so that rounding does not build up.
     """
     tree = target if isinstance(target, cKDTree) else cKDTree(target)
     moved, motion, last = points, Similarity(np.eye(3), np.zeros(3)), np.inf
     for _ in range(rounds):
-        distance, index = tree.query(moved)
+        _, index = tree.query(moved)
         motion = rigid_fit(points, np.asarray(tree.data)[index])
         moved = apply_similarity(motion, points)
         error = float(np.sqrt(np.mean((moved - tree.data[index]) ** 2)))

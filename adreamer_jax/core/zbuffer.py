@@ -3,7 +3,8 @@
 A scanline rasteriser in numpy: triangles become rows, rows become spans of pixels, and
 the nearest span wins. Points are in camera space (x right, y down, z forward); pixel
 (row i, column j) has its center at (j + 0.5, i + 0.5). 1/z is linear on the screen, so
-the depth of a triangle anywhere is that of its *screen plane* (slope x, slope y, offset).
+the depth of a triangle anywhere is that of its *screen plane* (slope x, slope y,
+offset).
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def screen_planes(
     faces: Int[np.ndarray, "m 3"],
     intrinsics: Float[np.ndarray, "4"],
 ) -> Float[np.ndarray, "m 3"]:
-    """(a, b, c) with 1/z = a x + b y + c at pixel (x, y); nan for triangles seen edge-on.
+    """(a, b, c) with 1/z = a x + b y + c at pixel (x, y); nan where seen edge-on.
 
-    A triangle lies in the plane n . p = d, and p / z = ((x - cx) / fx, (y - cy) / fy, 1),
-    so 1/z = n . (p / z) / d.
+    A triangle lies in the plane n . p = d, and p / z = ((x - cx) / fx, (y - cy) / fy,
+    1), so 1/z = n . (p / z) / d.
     """
     focal, center = np.asarray(intrinsics)[:2], np.asarray(intrinsics)[2:]
     first, second, third = (vertices[faces[:, corner]] for corner in range(3))
@@ -74,7 +75,7 @@ def _expand(counts: Int[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
 def _rows(
     corners: Float[np.ndarray, "m 3 2"], height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Triangle and row of every pair whose row of pixel centers crosses the triangle."""
+    """Every pair of a triangle and a row of pixel centers that crosses it."""
     y = corners[..., 1]
     first = np.clip(np.ceil(y.min(1) - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.floor(y.max(1) - 0.5), -1, height - 1).astype(np.int64)
@@ -162,9 +163,9 @@ def visible_places(
 ) -> Bool[np.ndarray, "k"]:
     """Which material points are in the picture with nothing in front of them.
 
-    A point may lie `gap` behind the depth drawn at its pixel, plus as far as its own face
-    recedes within one sample, at most `rim`: a picture does not tell apart what is nearer
-    than that. `fine` is the number of samples along a pixel's side.
+    A point may lie `gap` behind the depth drawn at its pixel, plus as far as its own
+    face recedes within one sample, at most `rim`: a picture does not tell apart what is
+    nearer than that. `fine` is the number of samples along a pixel's side.
     """
     height, width = size[0] * fine, size[1] * fine
     scaled = np.asarray(intrinsics, float) * fine
@@ -196,6 +197,6 @@ def _drawn_depth(
 def _recession(
     planes: Float[np.ndarray, "k 3"], depth: Float[np.ndarray, "k"]
 ) -> Float[np.ndarray, "k"]:
-    """Change of depth across one sample: z^2 times the slope of 1/z; edge-on: infinite."""
+    """Change of depth across one sample, z^2 |grad 1/z|; infinite where edge-on."""
     slope = np.linalg.norm(planes[:, :2], axis=-1)
     return depth**2 * np.where(np.isfinite(slope), slope, np.inf)

@@ -3,9 +3,10 @@
 Pure functions from arrays to flat dictionaries of numbers; `run/evaluate.py` reads the
 files. The shape protocol is BANMo's: every frame by itself, the prediction is scaled by
 the ratio of median depths and moved by rigid ICP onto the truth, then distances both
-ways are taken between points spread evenly over either surface. Lengths are in percent of
-the longest side of the truth's box in the object's axes. The truth's points are places on
-its moving surface, so that *seen* (in some frame) and *never seen* belong to a place.
+ways are taken between points spread evenly over either surface. Lengths are in percent
+of the longest side of the truth's box in the object's axes. The truth's points are
+places on its moving surface, so that *seen* (in some frame) and *never seen* belong to
+a place.
 """
 
 from __future__ import annotations
@@ -78,9 +79,10 @@ def make_reference(
 ) -> Reference:
     """The reference surface of a truth with vertices, faces, cameras and intrinsics.
 
-    Places are spread by the mean area over the frames. One that some frame sees (its own
-    z-buffer, two samples a pixel) is seen; 0.4 % of the side of slack covers the z-buffer's
-    rounding and 3 % the surface that turns away within one sample of the outline.
+    Places are spread by the mean area over the frames. One that some frame sees (its
+    own z-buffer, two samples a pixel) is seen; 0.4 % of the side of slack covers the
+    z-buffer's rounding and 3 % the surface that turns away within one sample of the
+    outline.
     """
     vertices = np.asarray(truth.vertices, float)
     faces = np.asarray(truth.faces, np.int64)
@@ -287,7 +289,7 @@ def score_poses(
     true: Float[np.ndarray, "t 4 4"],
     given: Float[np.ndarray, "t 4 4"] | None,
 ) -> dict[str, Any]:
-    """Root-pose figures of a run, with those of the cameras it was given beside them."""
+    """Root-pose figures of a run, beside those of the cameras it was given."""
     found, true = np.asarray(found, float), np.asarray(true, float)
     out: dict[str, Any] = root_errors(found, true)
     out["truth_jitter_deg"] = float(np.degrees(jitter(true[:, :3, :3])))
@@ -302,8 +304,8 @@ def pck(
 ) -> dict[str, float]:
     """Share of marked points carried to within a part of the mask's size.
 
-    All ordered pairs of marked frames count, and all points visible in both. Size is the
-    square root of the target mask's area; a point that was not carried is a miss.
+    All ordered pairs of marked frames count, and all points visible in both. Size is
+    the square root of the target mask's area; a point that was not carried is a miss.
     """
     ratios, missing = [], 0
     for source, start in marks.items():
@@ -354,10 +356,10 @@ def flow_chain(
     forward: Callable[[int], Float[np.ndarray, "h w 2"]],
     backward: Callable[[int], Float[np.ndarray, "h w 2"]],
 ) -> Tracks:
-    """Points carried along optical flow from frame to frame: what tracking has to beat.
+    """Points carried along optical flow, frame by frame: what a model has to beat.
 
-    forward(i) is the flow from frame i to i + 1, backward(i) from i to i - 1. Points that
-    leave the picture move with its border.
+    forward(i) is the flow from frame i to i + 1, backward(i) from i to i - 1. Points
+    that leave the picture move with its border.
     """
 
     def carry(source: int, target: int) -> np.ndarray:
@@ -373,7 +375,7 @@ def flow_chain(
 def sample_bilinear(
     picture: Float[np.ndarray, "h w c"], points: Float[np.ndarray, "p 2"]
 ) -> Float[np.ndarray, "p c"]:
-    """Values of a picture at pixel positions (centers at +0.5), clamped at its border."""
+    """Values at pixel positions (centers at +0.5), clamped at the border."""
     height, width = picture.shape[:2]
     place = np.clip(points - 0.5, 0, [width - 1, height - 1])
     x, y = np.minimum(place.astype(np.int64), [width - 2, height - 2]).T

@@ -1,8 +1,8 @@
 """Where points of a picture go: through the model's surface to every frame.
 
-A pixel of one frame is cast onto the model's surface in that frame; the place it hits (a
-face and barycentric weights) belongs to the canonical model and is looked up in all other
-frames. Points are pixels (x, y) of the clip's pictures, pixel centers at +0.5.
+A pixel of one frame is cast onto the model's surface in that frame; the place it hits
+(a face and barycentric weights) belongs to the canonical model and is looked up in all
+other frames. Points are pixels (x, y) of the clip's pictures, pixel centers at +0.5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from scipy.spatial import cKDTree
 
 from adreamer_jax.core.shape import Places, points_at
 from adreamer_jax.core.zbuffer import barycentric, face_map, project
-from adreamer_jax.types import Asset, Bool, Float, Int
+from adreamer_jax.run.files import write_text
+from adreamer_jax.run.progress import say
+from adreamer_jax.types import (
+    Asset,
+    Bool,
+    Clip,
+    Float,
+    Int,
+    Params,
+    System,
+    TrainState,
+)
 
 __all__ = [
     "MovingMesh",
@@ -26,7 +37,7 @@ __all__ = [
     "from_asset",
     "read_points",
     "track",
-    "track_job",
+    "tracks_of",
     "write_tracks",
 ]
 
@@ -109,7 +120,7 @@ def carry(
     return np.where(found[:, None], tracks, np.nan)
 
 
-def track(
+def tracks_of(
     mesh: MovingMesh,
     points: Mapping[int, Float[np.ndarray, "p 2"]],
     *,
@@ -127,7 +138,7 @@ def track(
 def read_points(
     path: str | Path, num_frames: int, size: tuple[int, int]
 ) -> dict[int, Float[np.ndarray, "p 2"]]:
-    """The points of a file {"frames": {"12": [[x, y], ...]}}, every mistake an error."""
+    """Points of a file {"frames": {"12": [[x, y], ...]}}; mistakes are errors."""
     path = Path(path)
     shape = '{"frames": {"12": [[x, y], ...]}}'
     if not path.is_file():
@@ -155,8 +166,8 @@ def _frame(name: str, num_frames: int, path: Path) -> int:
     """A frame's number out of its name."""
     if not (name.isdecimal() and int(name) < num_frames):
         raise ValueError(
-            f"frames in {path} must be numbers from 0 to {num_frames - 1}, got {name!r}; "
-            "count the clip's frames from 0"
+            f"frames in {path} must be numbers from 0 to {num_frames - 1}, got "
+            f"{name!r}; count the clip's frames from 0"
         )
     return int(name)
 
@@ -171,8 +182,8 @@ def _pixels(
         pixels = np.zeros(0)
     if pixels.ndim != 2 or pixels.shape[1] != 2 or not np.isfinite(pixels).all():
         raise ValueError(
-            f"points of frame {name} in {path} must be a list of [x, y] pairs of finite "
-            f"numbers, got {json.dumps(values)[:80]}; write two numbers a point"
+            f"points of frame {name} in {path} must be a list of [x, y] pairs of "
+            f"finite numbers, got {json.dumps(values)[:80]}; write two numbers a point"
         )
     height, width = size
     outside = np.any((pixels < 0) | (pixels > [width, height]), 1)
@@ -199,13 +210,20 @@ def write_tracks(
         }
         for source, path_of in tracks.items()
     }
-    path = Path(path)
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return write_text(Path(path), json.dumps(content) + "\n")
+
+
+def track(
+    system: System,
+    state: TrainState,
+    frozen: Params,
+    clip: Clip,
+    points: str | Path,
+    workdir: str | Path,
+) -> Path:
+    """Carry a file's points through a trained model and write track.json."""
+    wanted = read_points(points, len(clip.masks), clip.masks.shape[1:3])
+    mesh = from_asset(system.asset(state, frozen))
+    path = write_tracks(tracks_of(mesh, wanted), Path(workdir) / "track.json")
+    say(f"tracks of {sum(map(len, wanted.values()))} points: {path}")
     return path
-
-
-def track_job(workdir: str | Path, points: str | Path, asset: Asset) -> Path:
-    """Track a file's points through a finished model and write track.json."""
-    mesh = from_asset(asset)
-    wanted = read_points(points, len(mesh.vertices), mesh.size)
-    return write_tracks(track(mesh, wanted), Path(workdir) / "track.json")
