@@ -31,14 +31,9 @@ class Model(NamedTuple):
 
 def do(job: str, config: ConfigDict, workdir: Path, *, points: str = "") -> None:
     """Do one job of the command line."""
-    if job == "prepare":
-        from adreamer_jax.run.prepare import prepare
-
-        return prepare(config, workdir)
-    if job == "sample":
-        from adreamer_jax.run.sample import sample
-
-        return sample(config, workdir)
+    if job in WITHOUT_MODEL:
+        WITHOUT_MODEL[job](config, workdir)
+        return
     recipe.check_workdir(config, workdir)
     clip, truth = read(
         config
@@ -50,6 +45,23 @@ def do(job: str, config: ConfigDict, workdir: Path, *, points: str = "") -> None
             everything(model, config, workdir)
         else:
             jobs(points)[job](model, trained(model, config, workdir), workdir)
+
+
+def prepare(config: ConfigDict, workdir: Path) -> None:
+    """Make a clip folder out of a video or a folder of images."""
+    from adreamer_jax.run.prepare import prepare
+
+    prepare(config, workdir)
+
+
+def sample(config: ConfigDict, workdir: Path) -> None:
+    """Draw pictures from the prior alone."""
+    from adreamer_jax.run.sample import sample
+
+    sample(config, workdir)
+
+
+WITHOUT_MODEL = {"prepare": prepare, "sample": sample}
 
 
 def jobs(points: str = "") -> dict[str, Callable]:
@@ -83,7 +95,7 @@ def trained(model: Model, config: ConfigDict, workdir: Path) -> TrainState:
 
 def read(config: ConfigDict) -> tuple[Clip, Callable]:
     """The clip that a recipe names, else the embedded one, and how to get its truth."""
-    name: Any = config.data.clip
+    name = recipe.clip_of(config)
     if name:
         from adreamer_jax.data.clip import read_clip, read_truth
 

@@ -70,8 +70,13 @@ def recipe_name(name: str) -> str:
 
 def default_workdir(name: str, config: ConfigDict) -> Path:
     """runs/<recipe>-<clip>; the embedded clip is called embedded."""
-    clip = config.to_dict().get("data", {}).get("clip", "")
-    return Path("runs") / f"{recipe_name(name)}-{Path(clip or 'embedded').name}"
+    clip = Path(clip_of(config) or "embedded").name
+    return Path("runs") / f"{recipe_name(name)}-{clip}"
+
+
+def clip_of(config: ConfigDict) -> str:
+    """The folder of the clip that a recipe names; empty for the embedded one."""
+    return config.to_dict().get("data", {}).get("clip", "")
 
 
 def check_workdir(config: ConfigDict, workdir: Path) -> None:
