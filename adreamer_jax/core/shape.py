@@ -35,6 +35,7 @@ __all__ = [
 
 Points = Float[np.ndarray, "n 3"]
 Faces = Int[np.ndarray, "m 3"]
+Others = Float[np.ndarray, "k 3"]
 
 
 class Places(NamedTuple):
@@ -80,14 +81,14 @@ def sample_places(
     return Places(np.minimum(face, len(areas) - 1), weight)
 
 
-def points_at(vertices: Points, faces: Faces, places: Places) -> Points:
+def points_at(vertices: Points, faces: Faces, places: Places) -> Others:
     """Positions of places on a mesh."""
     return np.einsum("kc,kcx->kx", places.weight, vertices[faces[places.face]])
 
 
 def sample_surface(
     vertices: Points, faces: Faces, count: int, rng: np.random.Generator
-) -> Points:
+) -> Others:
     """Points spread evenly over a surface."""
     places = sample_places(face_areas(vertices, faces), count, rng)
     return points_at(vertices, faces, places)
@@ -95,7 +96,7 @@ def sample_surface(
 
 # ------------------------------------------------------------------------- distances
 def nearest(
-    points: Points, others: Points | cKDTree
+    points: Points, others: Others | cKDTree
 ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Distance from every point to the nearest of the others, and which one that is."""
     tree = others if isinstance(others, cKDTree) else cKDTree(others)
@@ -119,7 +120,7 @@ def f_score(
 
 
 # ------------------------------------------------------------------------- alignment
-def depth_scale(points: Points, target: Points) -> float:
+def depth_scale(points: Points, target: Others) -> float:
     """Factor that brings the median depth (z) of `points` to that of `target`."""
     return float(np.median(target[:, 2]) / np.median(points[:, 2]))
 
@@ -153,7 +154,7 @@ def apply_similarity(similarity: Similarity, points: Points) -> Points:
 
 def icp(
     points: Points,
-    target: Points | cKDTree,
+    target: Others | cKDTree,
     *,
     rounds: int = 100,
     tolerance: float = 1e-6,

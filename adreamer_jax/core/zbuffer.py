@@ -130,9 +130,9 @@ def face_map(
 def depth_map(seen: FaceMap) -> Float[np.ndarray, "h w"]:
     """Depth at every pixel center, infinite where there is no face."""
     row, column = np.indices(seen.face.shape) + 0.5
-    a, b, c = np.moveaxis(seen.planes[seen.face], -1, 0)
-    empty = seen.face < 0
-    return np.where(empty, np.inf, 1 / np.where(empty, 1.0, a * column + b * row + c))
+    planes = np.concatenate([seen.planes, [[0.0, 0.0, 1.0]]])  # the last is for none
+    a, b, c = np.moveaxis(planes[seen.face], -1, 0)
+    return np.where(seen.face < 0, np.inf, 1 / (a * column + b * row + c))
 
 
 def barycentric(
