@@ -25,6 +25,7 @@ from adreamer_jax.types import Array, Float, Key, Params
 RESNET_EPS = 1e-5
 TRANSFORMER_EPS = 1e-6  # of the GroupNorm before a transformer: not that of a resnet
 LAYER_NORM_EPS = 1e-5
+TABLE_SIZE = 0.02  # of fresh embeddings and learned tokens, as CLIP starts
 SYMMETRIC = ((1, 1), (1, 1))  # XLA's "SAME" pads a stride of two on one side only
 
 
@@ -346,8 +347,8 @@ def init_network(key: Key, network: nn.Module, *inputs: Any) -> Params:
 
 
 _SILENT = re.compile(
-    r"(.*/)?(out_layers_3|conv2|conv4_3|out_2|conv_out|(?<!image_embed/)proj_out"
-    r"|controlnet_mid_block|controlnet_down_blocks_\d+)/kernel"
+    r"(.*/)?(bias|position_\d+|(out_layers_3|conv2|conv4_3|out_2|conv_out|(?<!image_embed/)proj_out"
+    r"|controlnet_mid_block|controlnet_down_blocks_\d+)/kernel)"
 )
 
 
@@ -357,8 +358,9 @@ def _draw(generator: np.random.Generator, path: Any, leaf: Any) -> Array:
     name = path.rpartition("/")[-1]
     if name == "scale":
         return jnp.ones(leaf.shape, leaf.dtype)
-    if name not in ("kernel", "latents") or _SILENT.fullmatch(path):
+    if _SILENT.fullmatch(path):
         return jnp.zeros(leaf.shape, leaf.dtype)
-    values = generator.standard_normal(leaf.shape, np.float32)
-    fan_in = math.prod(leaf.shape[:-1]) if name == "kernel" else leaf.shape[-1]
-    return jnp.asarray(values * fan_in**-0.5, leaf.dtype)
+    fan_in = math.prod(leaf.shape[:-1])
+    size = fan_in**-0.5 if name == "kernel" else TABLE_SIZE
+    values = size * generator.standard_normal(leaf.shape, np.float32)
+    return jnp.asarray(values, leaf.dtype)
