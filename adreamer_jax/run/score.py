@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import shape
+from adreamer_jax.core.image import ssim
 from adreamer_jax.core.zbuffer import visible_places
 from adreamer_jax.types import Bool, Float, Int
 
@@ -219,18 +221,15 @@ def score_picture(
     `psnr_object` looks at the pixels of either mask only: it does not grow with the
     amount of empty backdrop.
     """
-    import dm_pix  # takes a second to load; only pictures need it
-
     found = np.clip(color + (1 - coverage[..., None]) * BACKDROP, 0, 1)
     wanted = image * mask[..., None] + (1 - mask[..., None]) * BACKDROP
     square = np.mean((found - wanted) ** 2, -1)
     either = (coverage > 0.5) | (mask > 0.5)
-    found, wanted = found.astype(np.float32), wanted.astype(np.float32)
     return {
         "mask_iou": mask_iou(coverage > 0.5, mask > 0.5),
         "psnr": psnr(float(square.mean())),
         "psnr_object": psnr(float(square[either].mean())) if either.any() else None,
-        "ssim": float(dm_pix.ssim(found, wanted)),
+        "ssim": float(ssim(*(jnp.asarray(x, jnp.float32) for x in (found, wanted)))),
     }
 
 

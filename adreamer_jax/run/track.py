@@ -81,8 +81,9 @@ def cast(
     )
     row, column = np.nonzero(seen.face >= 0)
     if not len(row):
-        nothing = Places(np.zeros(len(pixels), np.int64), np.zeros((len(pixels), 3)))
-        return nothing, np.zeros(len(pixels), bool)
+        first_corner = np.tile([1.0, 0.0, 0.0], (len(pixels), 1))
+        anything = Places(np.zeros(len(pixels), np.int64), first_corner)
+        return anything, np.zeros(len(pixels), bool)
     centers = np.stack([column, row], 1) + 0.5
     miss, index = cKDTree(centers).query(pixels * FINE)
     hits = miss <= np.sqrt(0.5)  # inside the sample whose center is covered

@@ -34,7 +34,8 @@ def cast(vertices, faces, x, y):
 
 def ball(radius=1.0, distance=4.0):
     mesh = trimesh.creation.icosphere(4, radius=radius)
-    return np.asarray(mesh.vertices) + [0, 0, distance], np.asarray(mesh.faces)
+    shift = np.array([0.0, 0.0, distance])
+    return np.asarray(mesh.vertices) + shift, np.asarray(mesh.faces)
 
 
 def test_every_pixel_agrees_with_a_ray_cast():
