@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from adreamer_jax.types import Float, Int
 
@@ -96,12 +96,12 @@ def sample_surface(
 
 # ------------------------------------------------------------------------- distances
 def nearest(
-    points: Points, others: Others | cKDTree
+    points: Points, others: Others | KDTree
 ) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Distance from every point to the nearest of the others, and which one that is."""
-    tree = others if isinstance(others, cKDTree) else cKDTree(others)
+    tree = others if isinstance(others, KDTree) else KDTree(others)
     distance, index = tree.query(points)
-    return distance, index
+    return np.asarray(distance), np.asarray(index)
 
 
 def chamfer(forward: Float[np.ndarray, "n"], backward: Float[np.ndarray, "k"]) -> float:
@@ -154,7 +154,7 @@ def apply_similarity(similarity: Similarity, points: Points) -> Points:
 
 def icp(
     points: Points,
-    target: Others | cKDTree,
+    target: Others | KDTree,
     *,
     rounds: int = 100,
     tolerance: float = 1e-6,
@@ -164,7 +164,7 @@ def icp(
     Ends when the r.m.s. distance changes by less than `tolerance` of itself. Every
     round refits from the *original* points, so that rounding does not build up.
     """
-    tree = target if isinstance(target, cKDTree) else cKDTree(target)
+    tree = target if isinstance(target, KDTree) else KDTree(target)
     moved, motion, last = points, Similarity(np.eye(3), np.zeros(3)), np.inf
     for _ in range(rounds):
         _, index = tree.query(moved)

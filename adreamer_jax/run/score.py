@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import shape
@@ -102,7 +102,7 @@ def make_reference(
 
 
 def align(
-    points: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "k 3"], tree: cKDTree
+    points: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "k 3"], tree: KDTree
 ) -> Float[np.ndarray, "n 3"]:
     """Points after BANMo's alignment: median depths made equal, then rigid ICP."""
     points = points * shape.depth_scale(points, target)
@@ -120,7 +120,7 @@ def score_mesh(
     if mesh is None or len(mesh[1]) == 0:
         far, owner = np.full(len(target), side), np.arange(len(target))
         return figures(far, owner, far, reference.seen, side) | {"missing": 1.0}
-    tree = cKDTree(target)
+    tree = KDTree(target)
     source = shape.sample_surface(
         np.asarray(mesh[0], float), np.asarray(mesh[1]), len(target), rng
     )

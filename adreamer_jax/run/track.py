@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from adreamer_jax.core.shape import Places, points_at
 from adreamer_jax.core.zbuffer import barycentric, face_map, project
@@ -85,7 +85,7 @@ def cast(
         anything = Places(np.zeros(len(pixels), np.int64), first_corner)
         return anything, np.zeros(len(pixels), bool)
     centers = np.stack([column, row], 1) + 0.5
-    miss, index = cKDTree(centers).query(pixels * FINE)
+    miss, index = KDTree(centers).query(pixels * FINE)
     hits = miss <= np.sqrt(0.5)  # inside the sample whose center is covered
     aim = np.where(hits[:, None], pixels * FINE, centers[index])
     face = seen.face[row[index], column[index]]
@@ -181,7 +181,7 @@ def _pixels(
         pixels = np.asarray(values, float)
     except (TypeError, ValueError):
         pixels = np.zeros(0)
-    if pixels.ndim != 2 or pixels.shape[1] != 2 or not np.isfinite(pixels).all():
+    if pixels.ndim != 2 or pixels.shape[-1] != 2 or not np.isfinite(pixels).all():
         raise ValueError(
             f"points of frame {name} in {path} must be a list of [x, y] pairs of "
             f"finite numbers, got {json.dumps(values)[:80]}; write two numbers a point"

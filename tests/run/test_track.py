@@ -77,7 +77,7 @@ def test_a_near_miss_takes_the_outline_and_a_far_one_nothing(mesh):
 
 
 def test_a_frame_without_surface_has_no_tracks(mesh):
-    aside = mesh._replace(vertices=mesh.vertices + [50.0, 0, 0])
+    aside = mesh._replace(vertices=mesh.vertices + np.array([50.0, 0, 0]))
     assert np.isnan(tr.carry(aside, 0, np.array([[9.0, 9.0]]), reach=5.0)).all()
 
 
