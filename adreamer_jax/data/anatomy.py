@@ -16,7 +16,7 @@ import numpy as np
 from adreamer_jax.data.species import Species
 from adreamer_jax.types import Float, Int
 
-__all__ = ["Anatomy", "PAINTS", "build", "carry"]
+__all__ = ["PAINTS", "Anatomy", "build", "carry"]
 
 PAINTS = ("coat", "under", "dark", "accent", "eye", "nose", "white", "pink", "red")
 X, Y, Z = np.eye(3)

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 FAR = 1e3
+NEAR = 0.3  # a ray has met the surface at this share of its sample's radius
 SEAM = 260.0  # sharpness with which neighboring capsules' colors meet, per unit
 
 
@@ -100,10 +101,10 @@ def capsule_weights(
 
 
 def active_blocks(
-    creature: Creature, camera: Camera, *, block: int, steps: int = 14
+    creature: Creature, camera: Camera, *, block: int, steps: int = 16
 ) -> Int[Array, ""]:
     """How many blocks of ``block``^2 pixels the creature may touch; for ``budget``."""
-    return jnp.sum(_cone_march(creature, camera, block=block, steps=steps)[1] >= 1.0)
+    return jnp.sum(_cone_march(creature, camera, block=block, steps=steps)[1] >= 0.5)
 
 
 def draw(
@@ -116,7 +117,7 @@ def draw(
     samples: int = 2,
     steps: int = 8,
     patience: int = 32,
-    cone_steps: int = 12,
+    cone_steps: int = 16,
     chunk: int = 1024,
 ) -> Picture:
     """Picture of the creature: color premultiplied by coverage, coverage and depth.
@@ -131,7 +132,7 @@ def draw(
     chosen = jax.lax.top_k(score, budget)[1]
     origin, directions = _fine_rays(camera, chosen, block=block, samples=samples)
     starts = jnp.repeat(reach[chosen], (block * samples) ** 2)
-    radius = _pixel_radius(camera) / samples
+    radius = NEAR * _pixel_radius(camera) / samples
     march = lambda count: lambda rays: _march(creature, origin, *rays, steps=count)
     ends = _in_chunks(march(steps), (directions, starts), chunk)
     slow = jax.lax.top_k(_unfinished(ends, origin, radius), max(len(ends) // 8, 1))[1]
@@ -309,7 +310,9 @@ def _unfinished(ends: Float[Array, "r 2"], origin, radius) -> Float[Array, "r"]:
     return jnp.where((gap > radius * reach) & inside, 1.0 / (gap + 1e-3), 0.0)
 
 
-def _color(creature, lights, origin, directions, ends, *, radius) -> Float[Array, "r 5"]:
+def _color(
+    creature, lights, origin, directions, ends, *, radius
+) -> Float[Array, "r 5"]:
     """Color, coverage (0 or 1) and distance of each ray, zero where it misses."""
     reach, gap = ends.T
     hit = (gap < radius * reach) & (reach < FAR)

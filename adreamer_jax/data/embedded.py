@@ -22,8 +22,15 @@ from adreamer_jax.core import rotation
 from adreamer_jax.data import clip as clips
 from adreamer_jax.data import gait, zoo
 from adreamer_jax.data.clip import Truth
-from adreamer_jax.data.creature import Creature, Lights, active_blocks, draw
-from adreamer_jax.data.creature import capsule_weights, normal, sdf
+from adreamer_jax.data.creature import (
+    Creature,
+    Lights,
+    active_blocks,
+    capsule_weights,
+    draw,
+    normal,
+    sdf,
+)
 from adreamer_jax.data.species import SPECIES
 from adreamer_jax.types import Camera, Clip, Float, Int
 

@@ -54,9 +54,9 @@ def turns(
     ``look`` turns head and neck to the left; ``wag`` swings the tail.
     """
     out = MOVES[species.plan](species, pose, np.asarray(phase, float))
-    _also(out, "neck", _y(0.5 * look + 0 * phase))
-    _also(out, "head", _y(0.5 * look + 0 * phase))
-    if species.plan != "swimmer":
+    if species.plan != "swimmer":  # a swimmer's whole spine is already its gait
+        _also(out, "neck", _y(0.5 * look + 0 * phase))
+        _also(out, "head", _y(0.5 * look + 0 * phase))
         for i, share in enumerate((1.0, 0.7, 0.7)):
             _also(out, f"tail{i + 1}", _y(wag * share * np.sin(phase - 0.7 * i)))
     return out

@@ -40,7 +40,9 @@ def test_truth_is_a_closed_outward_surface_under_the_masks(fox):
     for mask, places in zip(clip.masks, xy, strict=True):
         column, row = np.floor(places).astype(int).T
         grown = np.pad(mask, 1)
-        near = sum(grown[1 + a :, 1 + b :][:64, :64] for a in (-1, 0, 1) for b in (-1, 0, 1))
+        near = sum(
+            grown[1 + a :, 1 + b :][:64, :64] for a in (-1, 0, 1) for b in (-1, 0, 1)
+        )
         assert (near[row, column] > 0).mean() > 0.995
         cover = np.zeros_like(mask)
         cover[row, column] = True
@@ -50,7 +52,9 @@ def test_truth_is_a_closed_outward_surface_under_the_masks(fox):
 def test_box_and_cameras_are_those_of_a_quarter_turn(fox):
     _, truth = fox
     pose = truth.camera_from_object
-    back = np.einsum("tji,tnj->tni", pose[:, :3, :3], truth.vertices - pose[:, None, :3, 3])
+    back = np.einsum(
+        "tji,tnj->tni", pose[:, :3, :3], truth.vertices - pose[:, None, :3, 3]
+    )
     assert 1.9 < np.ptp(back.reshape(-1, 3), axis=0).max() < 2.06
     assert np.abs(np.diff(back, axis=0)).max() > 0.1  # legs walk
     eye = -np.einsum("tji,tj->ti", pose[:, :3, :3], pose[:, :3, 3])
@@ -64,7 +68,9 @@ def test_noise_is_as_large_as_stated():
     exact[:, 2, 3] = 3.0
     noisy = noisy_cameras(np.random.default_rng(0), exact)
     turn = noisy[:, :3, :3]
-    angle = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
+    angle = np.degrees(
+        np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    )
     assert 7.5 < np.sqrt((angle**2).mean()) < 9.5
     off = np.linalg.norm(noisy[:, :3, 3] - exact[:, :3, 3], axis=-1)
     assert 0.08 < np.sqrt((off**2).mean()) < 0.1
