@@ -7,15 +7,21 @@ forgotten, so every step of every stage stands in the file once.
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 
 from adreamer_jax.run.files import replacing, write_text
+
+protos: Any = event_pb2  # its classes are made at run time
 
 
 class Log:
@@ -27,15 +33,14 @@ class Log:
         self.workdir.mkdir(parents=True, exist_ok=True)
         forget(self.workdir / "metrics.jsonl", stage=stage, after=step)
         self._lines = (self.workdir / "metrics.jsonl").open("a", encoding="utf-8")
-        folder = self.workdir / "tensorboard" / stage
-        self._board = SummaryWriter(str(folder), purge_step=step + 1)
+        self._board = Board(self.workdir / "tensorboard" / stage, after=step)
 
     def __enter__(self) -> Log:
         """Give the log to the block."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Write what is still held back and close the files."""
+        """Close the files."""
         self._lines.close()
         self._board.close()
 
@@ -44,15 +49,44 @@ class Log:
         head = {"stage": self.stage, "step": step, "wall": round(time.time(), 3)}
         self._lines.write(json.dumps(head | dict(values)) + "\n")
         self._lines.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        self._board.write(step, [summary.scalar(k, v) for k, v in values.items()])
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Write a uint8 picture as pictures/<stage>_<step>_<name>.png."""
         path = self.workdir / "pictures" / f"{self.stage}_{step:06d}_{name}.png"
         with replacing(path) as part:
             Image.fromarray(np.asarray(image)).save(part)
-        self._board.add_image(name, np.asarray(image), step, dataformats="HWC")
+        shown = summary.image(name, np.asarray(image), dataformats="HWC")
+        self._board.write(step, [shown])
+
+
+class Board:
+    """A TensorBoard event file that is written at once, without a thread.
+
+    A writer with a thread of its own would meet a full disk where nobody can catch it.
+    """
+
+    def __init__(self, folder: Path, *, after: int):
+        """Begin a file in which nothing earlier files say after a step counts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        # The writer names files by the second: a quick restart must not meet the last.
+        suffix = f".{os.getpid()}.{time.monotonic_ns()}"
+        self._writer = EventsWriter(str(folder / "events"), suffix)
+        start = protos.SessionLog(status=protos.SessionLog.START)
+        self._event(step=after + 1, session_log=start)
+
+    def write(self, step: int, summaries: Sequence[Any]) -> None:
+        """Write summaries of one step."""
+        for entry in summaries:
+            self._event(step=step, summary=entry)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+    def _event(self, **content: Any) -> None:
+        self._writer.write_event(protos.Event(wall_time=time.time(), **content))
 
 
 def read_metrics(path: Path) -> list[dict]:

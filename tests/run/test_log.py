@@ -1,7 +1,9 @@
 import json
+import struct
 
 import numpy as np
 from PIL import Image
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from adreamer_jax.run.log import Log, forget, read_metrics
 
@@ -43,6 +45,31 @@ def test_a_file_that_is_not_there_has_no_metrics(tmp_path):
     assert read_metrics(tmp_path / "none.jsonl") == []
     forget(tmp_path / "none.jsonl", stage="extract", after=0)
     assert not (tmp_path / "none.jsonl").exists()
+
+
+def records(path):
+    """The events of a TensorBoard file: length, checksum, content, checksum."""
+    data, start = path.read_bytes(), 0
+    while start < len(data):
+        (size,) = struct.unpack_from("<Q", data, start)
+        yield Event.FromString(data[start + 12 : start + 12 + size])
+        start += 16 + size
+
+
+def test_tensorboard_reads_the_same_and_forgets_what_was_undone(tmp_path):
+    for step in (0, 5):  # within one second: two files all the same
+        with Log(tmp_path, stage="extract", step=step) as log:
+            log.scalars(step + 5, {"loss": 0.5})
+            log.picture(step + 5, "turn", np.zeros((2, 2, 3), np.uint8))
+    files = sorted((tmp_path / "tensorboard" / "extract").iterdir())
+    assert len(files) == 2
+    for path, after in zip(files, (0, 5), strict=True):
+        head, start, scalar, picture = records(path)
+        assert head.file_version == "brain.Event:2"
+        assert (start.step, start.session_log.status) == (after + 1, SessionLog.START)
+        assert (scalar.step, scalar.summary.value[0].tag) == (after + 5, "loss")
+        assert scalar.summary.value[0].simple_value == 0.5
+        assert picture.summary.value[0].image.height == 2
 
 
 def test_pictures_come_back_as_they_were(tmp_path):
