@@ -270,7 +270,7 @@ def split_ldm(state: Mapping[str, np.ndarray]) -> dict[str, State]:
 
 
 def read_tokenizer(
-    folder: Path, *, length: int
+    folder: Path, *, length: int, vocabulary: int
 ) -> Callable[[Sequence[str]], np.ndarray]:
     """A function from texts to ids [n, length], padded and cut as the model expects.
 
@@ -301,6 +301,12 @@ def read_tokenizer(
             truncation=True,
             return_tensors="np",
         )
-        return rows["input_ids"].astype(np.int32)
+        ids = rows["input_ids"].astype(np.int32)
+        if ids.max(initial=0) >= vocabulary:
+            raise ValueError(
+                f"the tokenizer must know at most the {vocabulary} tokens of its text "
+                f"encoder, got token {ids.max()}; take both folders from one model"
+            )
+        return ids
 
     return tokenize

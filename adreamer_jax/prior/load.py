@@ -160,9 +160,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     settings = read_config(folder / "scheduler", "scheduler_config.json")
     shared = dict(
         name=folder.name if not _is_commit(folder.name) else folder.parents[1].name,
-        tokenize=read_tokenizer(
-            folder / "tokenizer", length=text.max_position_embeddings
-        ),
+        tokenize=_tokenizer(folder / "tokenizer", text),
         embed_text=partial(_embed_text, text),
         trained=read_schedule(settings),
         is_random=bool(index.get("is_random", False)),
@@ -216,9 +214,7 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     prior = _assemble(
         denoise,
         name=path.stem,
-        tokenize=read_tokenizer(
-            path.parent / "tokenizer", length=text.max_position_embeddings
-        ),
+        tokenize=_tokenizer(path.parent / "tokenizer", text),
         embed_text=partial(_embed_text, text),
         trained=make_schedule(),
         is_random=False,
@@ -257,6 +253,11 @@ def _unet(settings: dict, dtype: Any) -> tuple[Params, tuple[Callable, int], int
         return unet_ldm(ldm, params, latents, t, context, camera=tokens, dtype=dtype)
 
     return unet_ldm_shapes(ldm), (look_together, 4), ldm.in_channels
+
+
+def _tokenizer(folder: Path, text: TextConfig) -> Callable:
+    length, vocabulary = text.max_position_embeddings, text.vocab_size
+    return read_tokenizer(folder, length=length, vocabulary=vocabulary)
 
 
 def _embed_text(config: TextConfig, weights: Params, ids: Array) -> Array:

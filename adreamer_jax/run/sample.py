@@ -39,7 +39,7 @@ def sample(config: ConfigDict, workdir: Path) -> Path:
     )
     prompt = config.prompt + config.prompt_suffix
     contexts = embed(prior, weights, (config.negative_prompt, prompt))
-    weights.pop("text")  # read once; a third of MVDream's memory
+    weights.pop("text", None)  # read once; a quarter of MVDream's memory
     latents = draw(prior, weights, contexts, config)
     pictures = jax.jit(prior.decode)(weights, latents)
     path = Path(workdir) / "samples" / f"{_slug(config.prompt)}-{config.run.seed}.png"

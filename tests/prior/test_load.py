@@ -1,0 +1,290 @@
+"""Whole priors from their folders: both spaces, every form of prediction, errors."""
+
+import json
+import shutil
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from adreamer_jax.core.camera import orbit
+from adreamer_jax.prior import load
+from adreamer_jax.prior.files import read_torch
+from adreamer_jax.prior.mvdream import camera_tokens
+from adreamer_jax.prior.text import TextConfig, text_shapes
+from adreamer_jax.prior.tree import torch_from_tree
+from adreamer_jax.prior.unet_ldm import read_ldm_config, unet_ldm
+from adreamer_jax.prior.vae import ldm_vae_config, vae_encode
+from adreamer_jax.prior.write import random_params, random_prior, write_tokenizer
+from tests.prior.golden_unets import ATOL, FOLDER, error, nhwc, read_golden
+from tests.prior.test_text import openclip
+from tests.prior.torch_zip import write_torch
+
+VIEWS = orbit(
+    jnp.arange(4) * jnp.pi / 2, jnp.full(4, 0.2), jnp.full(4, 2.0), jnp.full(4, 0.7),
+    size=(16, 16),
+)  # fmt: skip
+T = jnp.full(4, 500)
+MVDREAM = json.loads((FOLDER / "mvdream_ldm" / "config.json").read_text())
+
+
+def quiet(name, **settings):
+    """A prior without its line."""
+    return load.load_prior(str(name), tell=lambda _: None, **settings)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """One random prior of each space."""
+    root = tmp_path_factory.mktemp("priors")
+    for space in ("latent", "pixel"):
+        random_prior(root / space, latent=space == "latent")
+    return root
+
+
+@pytest.fixture
+def folder(folders, tmp_path):
+    """A copy that a test may spoil."""
+    shutil.copytree(folders / "latent", tmp_path / "prior")
+    return tmp_path / "prior"
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("space", ["latent", "pixel"])
+def test_every_function_of_a_prior(folders, space):
+    prior, weights = quiet(folders / space)
+    image = jax.random.uniform(jax.random.key(0), (4, 16, 16, 3))
+
+    @jax.jit
+    def run(weights, ids, image):
+        context = prior.embed_text(weights, ids)
+        latents = prior.encode(weights, image)
+        noise = prior.denoise(weights, latents, T, context, VIEWS)
+        return context, latents, noise, prior.decode(weights, latents)
+
+    ids = prior.tokenize(["a red fox"] * 4)
+    context, latents, noise, decoded = run(weights, ids, image)
+    assert ids.shape == (4, 8) and context.shape == (4, 8, 16)
+    assert latents.shape[1:] == prior.latent_shape == noise.shape[1:]
+    assert decoded.shape == image.shape and noise.dtype == jnp.float32
+    assert prior.num_views == 4 and prior.image_size == 16 and prior.is_random
+    assert float(noise.std()) > 0.1
+    if space == "pixel":
+        np.testing.assert_allclose(decoded, image, atol=1e-6)
+
+
+def test_views_read_each_other_and_their_cameras(folders):
+    prior, weights = quiet(folders / "pixel")
+    context = prior.embed_text(weights, prior.tokenize(["a fox"] * 4))
+    latents = jax.random.normal(jax.random.key(1), (4, *prior.latent_shape))
+    run = jax.jit(lambda z, c: prior.denoise(weights, z, T, context, c))
+    plain = run(latents, VIEWS)
+    other = run(latents.at[3].add(1.0), VIEWS)
+    assert error(other[0], plain[0]) > 1e-4
+    turned = VIEWS.replace(camera_from_object=VIEWS.camera_from_object[::-1])
+    assert error(run(latents, turned), plain) > 1e-3
+
+
+def test_pictures_of_other_sizes_are_resized(folders):
+    prior, weights = quiet(folders / "pixel")
+    image = jnp.full((4, 50, 30, 3), 0.25).at[..., 0].set(0.75)
+    latents = prior.encode(weights, image)
+    assert latents.shape == (4, 8, 8, 12)
+    np.testing.assert_allclose(latents[..., 0], 0.5, atol=1e-6)
+    slope = jax.grad(lambda x: prior.encode(weights, x).sum())(image)
+    assert float(jnp.abs(slope).min()) > 0
+
+
+def test_blocks_are_squares_of_pixels():
+    image = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
+    blocks = load.pixels_to_blocks(image, 2)
+    square = image[1, 2:4, 4:6].reshape(-1)
+    np.testing.assert_array_equal(blocks[1, 1, 2], square)
+    np.testing.assert_array_equal(load.blocks_to_pixels(blocks, 2), image)
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_the_answer_is_noise_whatever_was_trained(folder, prediction):
+    """The folder's scheduler says what the network's output means."""
+    plain, weights = quiet(folder)
+    settings = folder / "scheduler" / "scheduler_config.json"
+    rewrite(settings, prediction_type=prediction)
+    prior, _ = quiet(folder)
+    latents = jax.random.normal(jax.random.key(2), (4, *prior.latent_shape))
+    context = prior.embed_text(weights, prior.tokenize(["a fox"] * 4))
+    output, noise = jax.jit(
+        lambda w: [x.denoise(w, latents, T, context, VIEWS) for x in (plain, prior)]
+    )(weights)
+    a = prior.schedule.alphas_cumprod[500]
+    expected = {
+        "v_prediction": a**0.5 * output + (1 - a) ** 0.5 * latents,
+        "sample": (latents - a**0.5 * output) / (1 - a) ** 0.5,
+    }
+    np.testing.assert_allclose(noise, expected[prediction], atol=1e-4)
+    assert prior.schedule.prediction == "epsilon"
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_near_and_half_the_size(folders, dtype):
+    def run(dtype):
+        prior, weights = quiet(folders / "latent", dtype=dtype)
+        assert all(x.dtype == dtype for x in jax.tree.leaves(weights))
+        context = prior.embed_text(weights, prior.tokenize(["a fox"] * 4))
+        latents = jax.random.normal(jax.random.key(3), (4, *prior.latent_shape))
+        return jax.jit(prior.denoise)(weights, latents, T, context, VIEWS)
+
+    half = run(dtype)
+    assert half.dtype == jnp.float32
+    assert error(half, run(jnp.float32)) < 0.1
+
+
+def test_the_memory_is_told_before_loading(folder):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    told = []
+    with pytest.raises(ValueError, match="must hold weights as safetensors"):
+        load.load_prior(str(folder), dtype=jnp.bfloat16, tell=told.append)
+    assert len(told) == 1 and "unet 0.255 M" in told[0] and "bfloat16" in told[0]
+
+
+def test_a_line_of_mvdream():
+    from adreamer_jax.prior.unet_ldm import LdmConfig, unet_ldm_shapes
+
+    shapes = {"unet": unet_ldm_shapes(LdmConfig()), "text": text_shapes(TextConfig())}
+    line = load.memory_line("mvdream", shapes, jnp.bfloat16)
+    assert line == (
+        "prior mvdream: unet 868 M, text 340 M parameters; bfloat16 takes 2.42 GB"
+    )
+
+
+def test_missing_extra_and_misshapen_tensors_are_named(folder):
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    state["more.weight"] = state.pop("quant_conv.bias")
+    state["post_quant_conv.bias"] = np.zeros(5, np.float16)
+    save_file(state, path)
+    with pytest.raises(ValueError, match="the vae of ") as caught:
+        quiet(folder)
+    text = str(caught.value)
+    assert "missing    quant_conv.bias (8,)" in text
+    assert "unexpected more.weight (8,)" in text
+    assert "misshapen  post_quant_conv.bias is (5,), must be (4,)" in text
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "scheduler", "tokenizer"])
+def test_a_folder_in_another_layout(folder, part):
+    shutil.rmtree(folder / part)
+    with pytest.raises(ValueError, match=f"must hold.*{part}|{part} must hold"):
+        quiet(folder)
+
+
+def test_no_index_and_no_size(folder, folders):
+    (folder / "model_index.json").unlink()
+    with pytest.raises(ValueError, match=r"model_index.json, got none"):
+        quiet(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(folders / "pixel", folder)
+    rewrite(folder / "model_index.json", pixel_block=3)
+    with pytest.raises(ValueError, match=r"must say in model_index.json an image_size"):
+        quiet(folder)
+
+
+def test_random_where_nothing_is_embedded(monkeypatch, tmp_path):
+    monkeypatch.setattr(load, "EMBEDDED", tmp_path / "none")
+    told = []
+    prior, _ = load.load_prior(tell=told.append)
+    assert prior.is_random and "random" in told[0]
+
+
+def test_mvdream_folder_gives_mvdreams_numbers(folders, tmp_path):
+    """The published layout of the tiny reference network, cameras ours."""
+    settings, weights, io = read_golden("mvdream_unet")
+    shutil.copytree(folders / "latent", tmp_path / "prior")
+    unet = tmp_path / "prior" / "unet"
+    (unet / "config.json").write_text(json.dumps(settings))
+    save_file(weights, unet / "diffusion_pytorch_model.safetensors")
+    prior, found = quiet(tmp_path / "prior")
+    config = read_ldm_config(settings)
+    z, context = nhwc(io["in.x"])[:4], jnp.asarray(io["in.context"])[:4]
+
+    @jax.jit
+    def both(found):
+        tokens = camera_tokens(VIEWS)
+        plain = unet_ldm(config, found["unet"], z, T, context, camera=tokens)
+        return plain, prior.denoise(found, z, T, context, VIEWS)
+
+    expected, noise = both(found)
+    assert error(noise, expected) < ATOL
+
+
+def original(path):
+    """A tiny original checkpoint: UNet and autoencoder by torch, a random tower."""
+    sizes = dict(
+        vocab_size=8,
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=7,
+    )
+    tower = torch_from_tree(random_params(0, text_shapes(TextConfig(**sizes))))
+    state = read_torch(FOLDER / "mvdream_ldm" / "model.pt")
+    state |= {
+        f"cond_stage_model.model.{k}": np.asarray(v, np.float32)
+        for k, v in openclip(tower).items()
+    }
+    path.parent.mkdir()
+    write_torch(path, state)
+    beside = {**MVDREAM, "text_config": sizes}
+    (path.parent / "config.json").write_text(json.dumps(beside))
+    write_tokenizer(path.parent / "tokenizer", ["a", "red", "fox"])
+
+
+def test_the_original_file(tmp_path):
+    """One .pt, read without torch: its numbers are those of torch."""
+    path = tmp_path / "old" / "sd-4view.pt"
+    original(path)
+    prior, weights = quiet(path)
+    io = load_file(FOLDER / "mvdream_ldm" / "io.safetensors")
+    assert prior.latent_shape == (32, 32, 4) and prior.image_size == 64
+    settings = json.loads((path.parent / "config.json").read_text())["unet_config"]
+    run = jax.jit(partial(unet_ldm, read_ldm_config(settings)))
+    output = run(
+        weights["unet"],
+        nhwc(io["in.x"]),
+        io["in.timesteps"],
+        io["in.context"],
+        camera=io["in.camera"],
+    )
+    assert error(output, nhwc(io["out.sample"])) < ATOL
+    config = ldm_vae_config({**MVDREAM, "scale_factor": 1.0})
+    encode = jax.jit(partial(vae_encode, config))
+    latents = encode(weights["vae"], 0.5 * nhwc(io["in.image"]) + 0.5)
+    assert error(latents, nhwc(io["out.mean"])) < ATOL
+    assert prior.embed_text(weights, prior.tokenize(["a fox"])).shape == (1, 7, 24)
+    shutil.rmtree(path.parent / "tokenizer")
+    with pytest.raises(ValueError, match="files of a tokenizer"):
+        quiet(path)
+
+
+def test_schedules_from_their_files():
+    sd = load.read_schedule(
+        dict(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            steps_offset=1,
+            set_alpha_to_one=False,
+        )
+    )
+    assert float(sd.alphas_cumprod[999]) == pytest.approx(0.0046601, rel=1e-5)
+    assert sd.final_alpha == float(sd.alphas_cumprod[0]) and sd.steps_offset == 1
+    with pytest.raises(ValueError, match="trained_betas must be absent"):
+        load.read_schedule({"trained_betas": [0.1]})
+    with pytest.raises(ValueError, match="beta_schedule must be"):
+        load.read_schedule({"beta_schedule": "sigmoid"})
