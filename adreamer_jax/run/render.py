@@ -67,11 +67,13 @@ def normal_colors(picture: Picture) -> Int[np.ndarray, "h w 3"]:
     return np.round(255 * np.clip(color, 0, 1)).astype(np.uint8)
 
 
-def enlarged(picture: Int[np.ndarray, "h w 3"], height: int) -> np.ndarray:
-    """The picture at about a height, by a whole factor and never smaller."""
-    factor = max(1, round(height / picture.shape[0]))
-    size = (picture.shape[1] * factor, picture.shape[0] * factor)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+def resized(
+    picture: Int[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> Int[np.ndarray, "*size 3"]:
+    """The picture at a size (height, width)."""
+    grows = size[0] > picture.shape[0]
+    how = cv2.INTER_CUBIC if grows else cv2.INTER_AREA
+    return cv2.resize(picture, size[::-1], interpolation=how)
 
 
 def side_by_side(pictures: Sequence[np.ndarray], *, gap: int = 4) -> np.ndarray:
@@ -127,12 +129,15 @@ class _Stage:
         self.scale = factor
         self.blobs = bone_blobs(asset)
 
-    def camera(self, frame: int, angle: float = 0.0) -> Camera:
-        matrix = turned(self.asset.camera_from_object[frame], angle, self.center)
-        return camera_at(matrix, self.asset.intrinsics[frame], self.asset.size)
-
-    def view(self, frame: int, angle: float = 0.0) -> Picture:
-        return self.look(self.camera(frame, angle), float(frame))
+    def view(self, frame: int, angle: float = 0.0, *, side: int) -> Picture:
+        """The system's render with at most ``side`` pixels along its longer side."""
+        asset = self.asset
+        matrix = turned(asset.camera_from_object[frame], angle, self.center)
+        share = min(1.0, side / max(asset.size))
+        size = tuple(round(n * share) for n in asset.size)
+        zoom = np.array([size[1] / asset.size[1], size[0] / asset.size[0]] * 2)
+        camera = camera_at(matrix, asset.intrinsics[frame] * zoom, size)
+        return self.look(camera, float(frame))
 
     def mesh(self, vertices, colors, view, size) -> list[np.ndarray]:
         camera, intrinsics = view
@@ -149,29 +154,33 @@ def render(
     *,
     asset: Asset | None = None,
     skeleton: Skeleton | None = None,
+    video_side: int = 128,
+    picture_side: int = 192,
 ) -> None:
     """Write videos/*.mp4 and the final pictures/*.png.
 
-    An asset and a skeleton already at hand (from ``export``) save their making.
+    An asset and a skeleton already at hand (from ``export``) save their making. The
+    system renders at most so many pixels along a side: its renders take the time.
     """
     asset = system.asset(state, frozen) if asset is None else asset
     skeleton = asset_skeleton(asset) if skeleton is None else skeleton
     stage = _Stage(system, state, frozen, clip, asset, skeleton)
     videos, pictures = Path(workdir) / "videos", Path(workdir) / "pictures"
-    views = [stage.view(frame) for frame in range(len(asset.posed_vertices))]
+    count = len(asset.posed_vertices)
+    views = [stage.view(frame, side=video_side) for frame in range(count)]
     write_video(_reconstruction(stage, views), videos / "reconstruction.mp4", asset.fps)
     write_video(_turntable(stage), videos / "turntable.mp4", 24.0)
     write_video(_reanimated(stage), videos / "reanimated.mp4", asset.fps)
-    for name, picture in _pictures(stage, views).items():
+    for name, picture in _pictures(stage, picture_side).items():
         _save(picture, pictures / f"{name}.png")
 
 
 def _reconstruction(stage: _Stage, views: list[Picture]) -> Int[np.ndarray, "t h w 3"]:
-    rows = [
-        [stage.clip.images[frame], on_white(view), normal_colors(view)]
-        for frame, view in enumerate(views)
-    ]
-    return np.stack([side_by_side([enlarged(p, _TALL) for p in row]) for row in rows])
+    rows = []
+    for image, view in zip(stage.clip.images, views, strict=True):
+        row = (image, on_white(view), normal_colors(view))
+        rows.append(side_by_side([resized(part, stage.big) for part in row]))
+    return np.stack(rows)
 
 
 def _turntable(stage: _Stage, *, count: int = 72) -> Int[np.ndarray, "t h w 3"]:
@@ -205,31 +214,28 @@ def _typical_camera(camera_from_object: Float[np.ndarray, "t 4 4"]) -> np.ndarra
     return np.asarray(camera_from_object[int(np.argmin(apart))], np.float64)
 
 
-def _pictures(stage: _Stage, views: list[Picture]) -> dict[str, np.ndarray]:
-    frames = _spread(len(views), 5)
+def _pictures(stage: _Stage, side: int) -> dict[str, np.ndarray]:
+    frames = _spread(len(stage.asset.posed_vertices), 5)
     titles = [f"frame {frame}" for frame in frames]
-    big = lambda picture: cv2.resize(
-        picture, stage.big[::-1], interpolation=cv2.INTER_CUBIC
-    )
-    inputs = [big(stage.clip.images[frame]) for frame in frames]
-    renders = [big(on_white(views[frame])) for frame in frames]
-    normals = [big(normal_colors(views[frame])) for frame in frames]
-    rows = [inputs, renders, normals]
+    views = [stage.view(frame, side=side) for frame in frames]
+    inputs = [resized(stage.clip.images[frame], stage.big) for frame in frames]
+    renders = [resized(on_white(view), stage.big) for view in views]
+    normals = [resized(normal_colors(view), stage.big) for view in views]
     return {
-        "input_vs_render": sheet(rows[:2], ("input", "render"), titles),
-        "normals": sheet(rows[2:], ("normals",), titles),
-        "novel_views": _novel_views(stage, frames[1::2] or frames, big),
+        "input_vs_render": sheet([inputs, renders], ("input", "render"), titles),
+        "normals": sheet([normals], ("normals",), titles),
+        "novel_views": _novel_views(stage, frames[1::2] or frames, side),
         "bones": sheet([_bones(stage, frames, inputs)], ("bones",), titles),
         "skinning": _skinning(stage, frames),
     }
 
 
-def _novel_views(stage: _Stage, frames: list[int], big) -> np.ndarray:
+def _novel_views(stage: _Stage, frames: list[int], side: int) -> np.ndarray:
     angles, rows = (0, 90, 180, 270), []
     for frame in frames:
-        views = [stage.view(frame, np.radians(angle)) for angle in angles]
-        rows.append([big(on_white(view)) for view in views])
-        rows.append([big(normal_colors(view)) for view in views])
+        views = [stage.view(frame, np.radians(angle), side=side) for angle in angles]
+        for paint in (on_white, normal_colors):
+            rows.append([resized(paint(view), stage.big) for view in views])
     names = [name for frame in frames for name in (f"frame {frame}", "normals")]
     titles = ["filmed side"] + [f"turned by {angle}°" for angle in angles[1:]]
     return sheet(rows, names, titles)

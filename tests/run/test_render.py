@@ -40,7 +40,7 @@ def test_reconstruction_has_the_input_at_the_left_and_the_render_beside_it(rende
     width = asset.size[1] * scale
     assert len(video) == len(clip.images)
     left, middle = video[2][:, :width], video[2][:, width + 4 : 2 * width + 4]
-    big = rd.enlarged(clip.images[2], 256)
+    big = rd.resized(clip.images[2], (asset.size[0] * scale, width))
     assert np.abs(left[: big.shape[0]].astype(int) - big).mean() < 6
     assert np.abs(left.astype(int) - middle).mean() < 6  # the fake model is perfect
 
@@ -82,3 +82,12 @@ def test_sheet_places_pictures_in_rows_and_columns():
     page = rd.sheet([[tile(1), tile(2)], [tile(3), tile(4)]], ("a", "bb"), ("x", "y"))
     for value in (1, 2, 3, 4):
         assert (page == value).all(-1).sum() == 600
+
+
+def test_renders_are_no_larger_than_asked_and_show_the_same():
+    asset = make_asset()
+    stage = rd._Stage(make_system(asset), None, None, None, asset, None)
+    small, whole = stage.view(1, side=30), stage.view(1, side=500)
+    assert small.mask.shape == (25, 30) and whole.mask.shape == asset.size
+    grown = rd.resized(rd.on_white(small), asset.size).astype(int)
+    assert np.abs(grown - rd.on_white(whole)).mean() < 12
