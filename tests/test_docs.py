@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,11 @@ def test_requirements_need_no_torch():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     names = [re.split(r"[<>=\[ ]", line)[0] for line in lines if line[:1] != "#"]
     assert "jax" in names and not {"torch", "tensorflow"} & set(names)
+
+
+def test_every_package_is_installed():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT) for path in SOURCES}
+    packages = {".".join(folder.parts) for folder in folders}
+    assert set(tools["packages"]) == packages | {"adreamer_jax.configs"}
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)

@@ -1,11 +1,3 @@
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
-import jax
 import numpy as np
 import pytest
 
@@ -14,8 +6,6 @@ from adreamer_jax.run.log import read_metrics
 from adreamer_jax.run.train import Watch, due, restore, train
 from tests.run.common import same_bits
 from tests.run.toy import frozen_toy, run_section, toy
-
-ROOT = Path(__file__).parents[2]
 
 
 def run(folder, system, **changes):
@@ -117,33 +107,3 @@ def test_the_watch_needs_a_window(tmp_path):
 )
 def test_due(done, every, answer):
     assert due(done, every, 12) is answer
-
-
-@pytest.mark.slow
-def test_kill_at_ten_random_moments(tmp_path):
-    """SIGKILL at any moment, then the same command: no loss, same end."""
-    script = [sys.executable, str(Path(__file__).parent / "toy.py")]
-
-    def start(folder):
-        words = [*script, str(folder), "400"]
-        environment = {"PYTHONPATH": str(ROOT), "PATH": "", "JAX_PLATFORMS": "cpu"}
-        return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
-
-    began = time.monotonic()
-    assert start(tmp_path / "whole").wait() == 0
-    whole = time.monotonic() - began
-    draw = random.Random(0)
-    for _ in range(10):
-        process = start(tmp_path / "killed")
-        time.sleep(draw.uniform(0.3, 0.9) * whole)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(tmp_path / "killed").wait() == 0
-    ends = [
-        restore(toy(400), frozen_toy(), run_section(), tmp_path / name, stage="toy")
-        for name in ("whole", "killed")
-    ]
-    assert int(ends[0].step) == int(ends[1].step) == 400
-    assert same_bits(*ends)
-    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
-    assert jax.tree.leaves(ends[0])
