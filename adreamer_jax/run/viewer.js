@@ -156,7 +156,7 @@ const low = [0, 1, 2].map(i => gltf.accessors[primitive.attributes.POSITION].min
 const high = [0, 1, 2].map(i => gltf.accessors[primitive.attributes.POSITION].max[i]);
 const center = low.map((v, i) => (v + high[i]) / 2);
 const reach = Math.hypot(...low.map((v, i) => high[i] - v)) / 2;
-const home = { azimuth: +box.dataset.azimuth + 0.5, elevation: 0.25, far: 3.6 * reach };
+const home = { azimuth: +box.dataset.azimuth + 0.5, elevation: 0.25, far: 3.0 * reach };
 let { azimuth, elevation, far } = home, time = 0, playing = true, look = 0, bones = false;
 let resting = false, last = 0, stale = true;
 

@@ -101,20 +101,41 @@ def test_features_cut_what_touches_but_means_something_else():
     areas = sk.vertex_areas(vertices, faces)
     contact = sk.soft_contact(areas, weights)
     alive = np.ones(5, bool)
-    plain = sk.strengths(contact, None, alive)
+    plain = sk.strengths(contact, None, np.ones((5, 5)), alive)
     pooled = sk.bone_features(areas, weights, meaning)
-    informed = sk.strengths(contact, pooled, alive)
+    informed = sk.strengths(contact, pooled, np.ones((5, 5)), alive)
     assert np.allclose(np.linalg.norm(pooled, axis=1), 1)
     assert plain[1, 2] > 0.8 and informed[1, 2] < plain[1, 2] - 0.1
     assert np.isclose(informed[0, 1], 1, atol=0.05)
 
 
 def test_opposite_meaning_never_connects():
-    contact = np.full((2, 2), 0.5)
-    strength = sk.strengths(
-        contact, np.array([[1.0, 0.0], [-1.0, 0.0]]), np.ones(2, bool)
-    )
+    contact, opposite = np.full((2, 2), 0.5), np.array([[1.0, 0.0], [-1.0, 0.0]])
+    strength = sk.strengths(contact, opposite, np.ones((2, 2)), np.ones(2, bool))
     assert (strength == 0).all()
+
+
+def test_coherence_is_the_formula_written_with_loops():
+    joints, motion = np.random.default_rng(4).normal(size=(3, 3, 3)), wiggle(3)
+    joints = (joints + joints.swapaxes(0, 1)) / 2
+    together = sk.coherence(joints, motion, slack=0.4)
+    for j, k in itertools.product(range(3), repeat=2):
+        point = np.append(joints[j, k], 1.0)
+        gaps = [np.linalg.norm((m[j] @ point - m[k] @ point)[:3]) for m in motion]
+        assert np.isclose(together[j, k], np.exp(-np.mean(np.square(gaps)) / 0.16))
+    assert (sk.coherence(joints, motion, slack=0.0) == 1).all()
+
+
+def test_bones_that_touch_at_rest_but_part_are_not_linked():
+    # one strip that tears in the middle while it moves
+    vertices, faces, weights, rest = strip(bones=4)
+    motion = np.tile(np.eye(4), (3, 4, 1, 1))
+    motion[1, 2:, 1, 3], motion[2, 2:, 1, 3] = 1.0, -1.0
+    arguments = vertices, faces, weights, None, rest, motion
+    apart = sk.build_skeleton(*arguments).strength
+    paper = sk.build_skeleton(*arguments, slack=0.0).strength
+    assert paper[1, 2] > 0.5 and apart[1, 2] < 1e-3
+    assert apart[0, 1] > 0.9 and apart[2, 3] > 0.9
 
 
 def test_kept_edges_are_the_chain(built):
