@@ -38,7 +38,10 @@ def clip_to_box(rays: Rays, box: Float[Array, "*b 2 3"], *, nearest: float = 1e-
 def project(
     camera: Camera, points: Float[Array, "*b n 3"]
 ) -> tuple[Float[Array, "*b n 2"], Float[Array, "*b n"]]:
-    """Pixel positions and depths of object-space points; depth is kept above 1e-4."""
+    """Pixel positions and depths of object-space points.
+
+    Points behind the camera are divided by a depth of 1e-4: far off, but finite.
+    """
     rotation = camera.camera_from_object[..., :3, :3]
     translation = camera.camera_from_object[..., :3, 3]
     local = jnp.einsum("...ij,...nj->...ni", rotation, points)

@@ -2,9 +2,10 @@
 
 Levels run from coarse to fine; a level with ``r`` cells a side has (r + 1)^3 corners,
 stored densely where they fit into the table and hashed otherwise. All loops over levels
-are `lax.scan`, so that one level's table stays in the cache and programs stay small. The
-backward pass is our own: it recomputes the corners and does one scatter a level.
-Letters: L levels, T slots a level, F features a slot, N points in the unit cube.
+are `lax.scan`, so that one level's table stays in the cache and programs stay small.
+The backward pass is our own: it recomputes the corners and does one scatter a level.
+Letters: L levels, T slots a level, F features a slot, C = L F channels, N points in the
+unit cube.
 """
 
 import dataclasses
@@ -110,12 +111,21 @@ def _take(table: Float[Array, "T F"], slot: Int[Array, "N"]) -> Float[Array, "N 
     return table.at[slot].get(mode="promise_in_bounds")
 
 
-def _join(features: Float[Array, "L N F"]) -> Float[Array, "N L*F"]:
+def _slopes(table, slots, place, cells) -> list[Float[Array, "N F"]]:
+    """Derivatives of one level's features along x, y and z."""
+    d = [0.0, 0.0, 0.0]
+    for slot, slopes in zip(slots, _weight_slopes(place), strict=True):
+        entry = _take(table, slot)
+        d = [a + (cells * s)[:, None] * entry for a, s in zip(d, slopes, strict=True)]
+    return d
+
+
+def _join(features: Float[Array, "L N F"]) -> Float[Array, "N C"]:
     levels, count, width = features.shape
     return jnp.moveaxis(features, 0, 1).reshape(count, levels * width)
 
 
-def _split(features: Float[Array, "N L*F"], spec: GridSpec) -> Float[Array, "L N F"]:
+def _split(features: Float[Array, "N C"], spec: GridSpec) -> Float[Array, "L N F"]:
     return jnp.moveaxis(
         features.reshape(features.shape[0], spec.levels, spec.features), 1, 0
     )
@@ -124,8 +134,8 @@ def _split(features: Float[Array, "N L*F"], spec: GridSpec) -> Float[Array, "L N
 def _scatter(slots, values, spec: GridSpec) -> Float[Array, "T F"]:
     """Sum of the eight corners' values in their slots.
 
-    Pairs of features travel as one complex number on the CPU, which halves the number of
-    updates; a GPU has no atomic for that type and takes the plain form.
+    Pairs of features travel as one complex number on the CPU, which halves the number
+    of updates; a GPU has no atomic for that type and takes the plain form.
     """
     slot = jnp.concatenate(slots)
     value = jnp.concatenate(values)
@@ -140,7 +150,7 @@ def _scatter(slots, values, spec: GridSpec) -> Float[Array, "T F"]:
             for i in range(spec.features // 2)
         ]
         sums = [
-            jnp.zeros((spec.slots,), jnp.complex64)
+            jnp.zeros((spec.slots,), pair.dtype)
             .at[slot]
             .add(pair, mode="promise_in_bounds")
             for pair in pairs
@@ -154,7 +164,7 @@ def _scatter(slots, values, spec: GridSpec) -> Float[Array, "T F"]:
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def encode(
     tables: Float[Array, "L T F"], points: Float[Array, "N 3"], spec: GridSpec
-) -> Float[Array, "N L*F"]:
+) -> Float[Array, "N C"]:
     """Features of points in the unit cube, trilinear in every level, coarse first.
 
     Points outside are moved onto the cube. Differentiable in tables and points.
@@ -181,20 +191,19 @@ def _encode_backward(spec, saved, cotangent):
     tables, points = saved
     inside = (points >= 0.0) & (points <= 1.0)
 
-    def level(slope, x):
+    def level(_, x):
         table, cells, multipliers, dense, g = x
         corner, place = _cell(points, cells)
         slots = _indices(corner, multipliers, dense, spec)
-        weights = _weights(place)
-        d_table = _scatter(slots, [w[:, None] * g for w in weights], spec)
-        d_place = [0.0, 0.0, 0.0]
-        for slot, slopes in zip(slots, _weight_slopes(place), strict=True):
-            match = jnp.sum(_take(table, slot) * g, axis=-1)
-            d_place = [d + s * match for d, s in zip(d_place, slopes, strict=True)]
-        return slope + cells * jnp.stack(d_place, axis=-1), d_table
+        d_table = _scatter(slots, [w[:, None] * g for w in _weights(place)], spec)
+        slopes = _slopes(table, slots, place, cells)
+        return None, (d_table, *slopes)
 
     levels = (tables, *_levels(spec), _split(cotangent, spec))
-    d_points, d_tables = jax.lax.scan(level, jnp.zeros_like(points), levels)
+    _, (d_tables, *slopes) = jax.lax.scan(level, None, levels)
+    # contracted outside of the loop: inside, the product breaks up the fused look-ups
+    g = _split(cotangent, spec)
+    d_points = jnp.stack([jnp.einsum("lnf,lnf->n", s, g) for s in slopes], axis=-1)
     return d_tables, jnp.where(inside, d_points, 0.0)
 
 
@@ -204,7 +213,7 @@ encode.defvjp(_encode_forward, _encode_backward)
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def encode_with_slopes(
     tables: Float[Array, "L T F"], points: Float[Array, "N 3"], spec: GridSpec
-) -> tuple[Float[Array, "N L*F"], Float[Array, "N 3 L*F"]]:
+) -> tuple[Float[Array, "N C"], Float[Array, "N 3 C"]]:
     """Features and their derivatives along the axes from the same look-ups.
 
     Both are linear in the tables, so that a loss on the gradient of the field (eikonal)
@@ -216,15 +225,10 @@ def encode_with_slopes(
         table, cells, multipliers, dense = x
         corner, place = _cell(points, cells)
         slots = _indices(corner, multipliers, dense, spec)
-        total, d = 0.0, [0.0, 0.0, 0.0]
-        for slot, w, slopes in zip(
-            slots, _weights(place), _weight_slopes(place), strict=True
-        ):
-            entry = _take(table, slot)
-            total = total + w[:, None] * entry
-            d = [
-                a + (cells * s)[:, None] * entry for a, s in zip(d, slopes, strict=True)
-            ]
+        total = 0.0
+        for slot, weight in zip(slots, _weights(place), strict=True):
+            total = total + weight[:, None] * _take(table, slot)
+        d = _slopes(table, slots, place, cells)
         return None, (total, *d)
 
     _, (features, *slopes) = jax.lax.scan(level, None, (tables, *_levels(spec)))

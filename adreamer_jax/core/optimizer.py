@@ -51,7 +51,7 @@ def grouped_adam(
 
             def one(path, g):
                 r = rate.get(group_of(path_name(path)), 0.0)
-                return g * (jnp.asarray(r) > 0)
+                return jnp.where(jnp.asarray(r) > 0, g, 0.0)
 
             return jax.tree_util.tree_map_with_path(one, updates), count + 1
 

@@ -32,7 +32,7 @@ def invert(a_from_b: Rigid) -> Rigid:
     return Rigid(back, -rotation.rotate(back, a_from_b.translation))
 
 
-def apply(a_from_b: Rigid, points: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
+def apply(a_from_b: Rigid, points: Float[Array, "*#b 3"]) -> Float[Array, "*#b 3"]:
     """Points carried along."""
     return rotation.rotate(a_from_b.rotation, points) + a_from_b.translation
 
@@ -61,7 +61,9 @@ def to_dual(motion: Rigid) -> Float[Array, "*b 8"]:
     return jnp.concatenate([motion.rotation, dual], axis=-1)
 
 
-def apply_dual(dual: Float[Array, "*b 8"], points: Float[Array, "*b 3"]):
+def apply_dual(
+    dual: Float[Array, "*#b 8"], points: Float[Array, "*#b 3"]
+) -> Float[Array, "*#b 3"]:
     """Points carried by a dual quaternion of any length: it is normalized first."""
     real, part = dual[..., :4], dual[..., 4:]
     scale = 1.0 / jnp.maximum(jnp.sum(real * real, -1, keepdims=True), 1e-12)

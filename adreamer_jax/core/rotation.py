@@ -21,7 +21,9 @@ def normalize(vector: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
     return vector / jnp.maximum(safe_norm(vector), 1e-12)[..., None]
 
 
-def multiply(a: Float[Array, "*b 4"], b: Float[Array, "*b 4"]) -> Float[Array, "*b 4"]:
+def multiply(
+    a: Float[Array, "*#b 4"], b: Float[Array, "*#b 4"]
+) -> Float[Array, "*#b 4"]:
     """Hamilton product: the rotation b followed by the rotation a."""
     aw, ax, ay, az = (a[..., i] for i in range(4))
     bw, bx, by, bz = (b[..., i] for i in range(4))
@@ -42,8 +44,8 @@ def conjugate(q: Float[Array, "*b 4"]) -> Float[Array, "*b 4"]:
 
 
 def rotate(
-    q: Float[Array, "*b 4"], vector: Float[Array, "*b 3"]
-) -> Float[Array, "*b 3"]:
+    q: Float[Array, "*#b 4"], vector: Float[Array, "*#b 3"]
+) -> Float[Array, "*#b 3"]:
     """Vector turned by a unit quaternion."""
     w, u = q[..., :1], q[..., 1:]
     twice = 2.0 * jnp.cross(u, vector)
@@ -136,6 +138,6 @@ def from_matrix(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 4"]:
     return jnp.where(q[..., :1] < 0, -q, q)
 
 
-def angle(a: Float[Array, "*b 4"], b: Float[Array, "*b 4"]) -> Float[Array, "*b"]:
+def angle(a: Float[Array, "*#b 4"], b: Float[Array, "*#b 4"]) -> Float[Array, "*#b"]:
     """Angle in radians of the rotation that leads from a to b."""
     return safe_norm(to_vector(multiply(conjugate(a), b)))
