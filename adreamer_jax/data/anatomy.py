@@ -1,9 +1,9 @@
 """From a row of the species table to bones and painted capsules at rest.
 
-Rest pose: feet on y = 0, facing +z, the animal's left at +x, every bone unrotated, so a
-pose is a rotation about each bone's head and `carry` chains them. Names of bones are the
-vocabulary that `gait` speaks: body, chest, neck, neck2, head, jaw, tail1..3, and for
-each leg ("front left") its upper, lower and foot.
+Rest pose: feet on y = 0, facing +z, the animal's left at +x, every bone unrotated, so
+a pose is a rotation about each bone's head and `carry` chains them. Names of bones are
+the vocabulary that `gait` speaks: body, chest, neck, neck2, head, jaw, tail1 to tail3,
+and for each leg ("front left") its upper, lower and foot.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def _snout(s: Species, p: _Parts, skull, front, up, paint) -> None:
         p.bone("jaw", "head", root)
         low = -0.55 * s.head * up
         p.add("jaw", root + 0.8 * low, tip + low - 0.2 * s.snout * front,
-              0.7 * s.snout_radius, 0.6 * s.snout_radius, "coat", belly=DOWN)  # fmt: skip
+              0.7 * s.snout_radius, 0.6 * s.snout_radius, "coat",
+              belly=DOWN)  # fmt: skip
 
 
 def _eyes(s: Species, p: _Parts, skull, front, *, bone: str = "head") -> None:
@@ -168,6 +169,8 @@ def _eyes(s: Species, p: _Parts, skull, front, *, bone: str = "head") -> None:
         place = np.array([side * 0.70, 0.0, 0.0]) + 0.36 * up + 0.58 * front
         center = skull + (s.head * 1.02 - 0.35 * size) * place / np.linalg.norm(place)
         p.ball(bone, center, size, "eye")
+        glint = 0.62 * size * (side * 0.45 * X + 0.75 * up + 0.5 * front)
+        p.ball(bone, center + glint, 0.34 * size, "white")
 
 
 def _ears(s: Species, p: _Parts, skull, front) -> None:
@@ -198,9 +201,9 @@ def _ears(s: Species, p: _Parts, skull, front) -> None:
         inner = "dark" if paint == "dark" else inner
         if inner == "pink":
             shift = 0.28 * s.ear_width * flat
-            p.add(name, root + 0.25 * (tip - root) + shift, root + 0.82 * (tip - root) + shift,
-                  0.6 * ends[0] * s.ear_width, 0.6 * ends[1] * s.ear_width,
-                  inner, flat=flat, thin=0.3)  # fmt: skip
+            low, high = (root + share * (tip - root) + shift for share in (0.25, 0.82))
+            radii = (0.6 * ends[0] * s.ear_width, 0.6 * ends[1] * s.ear_width)
+            p.add(name, low, high, *radii, inner, flat=flat, thin=0.3)
         elif inner == "dark":
             p.add(name, root + 0.6 * (tip - root), tip, 0.62 * s.ear_width,
                   0.28 * s.ear_width, inner, flat=flat, thin=0.45)  # fmt: skip
@@ -214,8 +217,8 @@ def _fan_ears(s: Species, p: _Parts, skull) -> None:
         out = side * 0.75 * X - 0.60 * Z
         flat = _across(out, side * X + 1.2 * Z)
         p.bone(name, "head", root)
-        p.add(name, root + 0.30 * s.ear * out, root + 0.65 * s.ear * out - 0.4 * s.ear * Y,
-              s.ear_width, 0.75 * s.ear_width, "coat", flat=flat, thin=0.2)  # fmt: skip
+        near, far = root + 0.30 * s.ear * out, root + s.ear * (0.65 * out - 0.4 * Y)
+        p.add(name, near, far, s.ear_width, 0.75 * s.ear_width, flat=flat, thin=0.2)
 
 
 def _across(way, near) -> Float[np.ndarray, "3"]:
@@ -492,8 +495,8 @@ def _limb(s: Species, p: _Parts, leg: str, parent: str, joints, thick):
     r = [t * s.leg_radius for t in thick]
     p.bone(names[0], parent, top)
     p.bone(names[1], names[0], middle)
-    p.add(names[0], top, middle, r[0], r[1], "dark" if "dark face" in s.tags else "coat",
-          flat=X, thin=0.8)  # fmt: skip
+    upper = "dark" if "dark face" in s.tags else "coat"
+    p.add(names[0], top, middle, r[0], r[1], upper, flat=X, thin=0.8)
     dark = {"socks", "dark face"} & set(s.tags)
     p.add(names[1], middle, low, r[1] * 0.95, r[2], "dark" if dark else "coat")
     return names
@@ -573,8 +576,9 @@ def _bird(s: Species, p: _Parts) -> None:
     _wings(s, p, hip, chest, way)
     _bird_tail(s, p, hip - 0.75 * s.hip * way)
     if "bib" in s.tags:
-        p.add("body", hip + 0.42 * s.hip * Z + 0.05 * Y, chest + 0.42 * s.chest * Z - 0.05 * Y,
-              0.70 * s.hip, 0.62 * s.chest, "under", flat=X, thin=1.1)  # fmt: skip
+        low = hip + 0.42 * s.hip * Z + 0.05 * Y
+        high = chest + 0.42 * s.chest * Z - 0.05 * Y
+        p.add("body", low, high, 0.70 * s.hip, 0.62 * s.chest, "under", thin=1.1)
     for leg in ("hind left", "hind right"):
         _bird_leg(s, p, leg, 0.5 * (hip + middle) if not upright else hip)
 
@@ -626,12 +630,12 @@ def _bird_head(s: Species, p: _Parts, joint, paint: str) -> None:
                 thin=0.5,
             )
         chin = skull + s.head * (0.75 * Z - 0.5 * Y)
-        p.add("head", chin, chin - 0.5 * s.head * Y, 0.16 * s.head, 0.24 * s.head, "red",
-              thin=0.6)  # fmt: skip
+        low = chin - 0.5 * s.head * Y
+        p.add("head", chin, low, 0.16 * s.head, 0.24 * s.head, "red", thin=0.6)
 
 
 def _wings(s: Species, p: _Parts, hip, chest, way) -> None:
-    """Folded wings on two bones each; `gait` opens them by turning about the shoulder."""
+    """Folded wings on two bones each; `gait` opens them about the shoulder."""
     paint = "dark" if {"dark wings"} & set(s.tags) else "coat"
     for side, name in ((1.0, "wing left"), (-1.0, "wing right")):
         wide = s.slim * s.waist
@@ -697,8 +701,8 @@ def _bird_leg(s: Species, p: _Parts, leg: str, hip) -> None:
     p.add(names[1], knee, ankle, s.leg_radius, 0.85 * s.leg_radius, shin)
     foot = s.foot
     if {"webbed", "flippers"} & set(s.tags):
-        p.add(names[2], ankle + 0.1 * foot * Z, ankle + 1.2 * foot * Z, 0.45 * foot, 0.85 * foot,
-              shin, flat=Y, thin=0.35)  # fmt: skip
+        heel, toe = ankle + 0.1 * foot * Z, ankle + 1.2 * foot * Z
+        p.add(names[2], heel, toe, 0.45 * foot, 0.85 * foot, shin, flat=Y, thin=0.35)
     else:
         for x, z in ((0.0, 1.6), (0.85, 1.25), (-0.85, 1.25), (0.0, -0.9)):
             p.add(
@@ -749,8 +753,9 @@ def _strong_leg(s: Species, p: _Parts, leg: str, hip) -> None:
     reach = 4.2 if "long feet" in s.tags else 2.0
     spread = (0.0,) if "long feet" in s.tags else (-0.9, 0.0, 0.9)
     for x in spread:
-        p.add(names[2], ankle, ankle + s.foot * (x * X + reach * Z), s.foot, 0.6 * s.foot,
-              "dark" if "toes" in s.tags else "coat", flat=Y, thin=0.8)  # fmt: skip
+        toe = ankle + s.foot * (x * X + reach * Z)
+        paint = "dark" if "toes" in s.tags else "coat"
+        p.add(names[2], ankle, toe, s.foot, 0.6 * s.foot, paint, flat=Y, thin=0.8)
 
 
 def _arm(s: Species, p: _Parts, leg: str, chest) -> None:

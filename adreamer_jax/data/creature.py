@@ -3,9 +3,10 @@
 A creature is a smooth union of K tapered capsules, each stretched (flattened) along one
 axis, so that ears, fins and wings are thin: with q the offset from the capsule's axis,
 n the flat axis, m = q.n and e = 1/flatness^2 - 1, Q^2 = |q|^2 + e m^2 is a squared
-length in the space where the capsule is round, and (Q - r) Q / |q + e m n| its distance
-to first order. Arrays are [K, R]: capsules lead, rays are contiguous (this is what makes
-a CPU fast). Pictures come from sphere tracing here, never from the training renderer.
+length in the space where the capsule is round, and (Q - r) Q / |q + e m n| its
+distance to first order. Arrays are [K, R]: capsules lead, rays are contiguous (this is
+what makes a CPU fast). Pictures come from sphere tracing here, never from the training
+renderer.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Coat(struct.PyTreeNode):
     With u along the limb's axis and w(x) the sum of the waves sin(k.x + phase), scaled
     to unit variance:
     v = stripe sin(pitch u + wobble w) + noise w, replaced by |v| where ``fold`` is 1;
-    marks are where v exceeds ``threshold``. ``grain`` is a second, finer set of waves that varies
-    the brightness, so that optical flow has something to hold on to.
+    marks are where v exceeds ``threshold``. ``grain`` is a second, finer set of waves
+    that varies the brightness, so that optical flow has something to hold on to.
     """
 
     mark: Float[Array, "*b 3"]  # color of stripes and spots
@@ -155,7 +156,7 @@ def draw(
 
 
 def _offsets(creature: Creature, points: Float[Array, "3 r"]):
-    """Offset q from every capsule's axis, place t along it, m, Q^2 and |q + e m n|^2."""
+    """Offset q from every capsule's axis, place t on it, m, Q^2 and |q + e m n|^2."""
     along = creature.end - creature.start
     inverse = 1.0 / jnp.maximum(jnp.sum(along**2, -1), 1e-10)
     p = [points[i] - creature.start[:, i, None] for i in range(3)]
@@ -293,7 +294,7 @@ def _scatter_blocks(blocks, chosen, size: tuple[int, int], block: int):
 
 
 def _march(creature, origin, directions, starts, *, steps) -> Float[Array, "r 2"]:
-    """Sphere tracing: how far each ray came, and its distance from the surface there."""
+    """Sphere tracing: how far each ray came, and its gap to the surface there."""
     rays = directions.T
     gap_at = lambda reach: _union(
         _distances(creature, origin[:, None] + reach * rays), creature.sharpness
@@ -331,9 +332,9 @@ def _shade(creature: Creature, lights: Lights, points: Float[Array, "3 r"]):
     albedo = _albedo(creature, points, distance, outward)
     probe = 4.0 / creature.sharpness
     gap = _union(_distances(creature, points + probe * outward), creature.sharpness)
-    openness = 0.45 + 0.55 * jnp.clip(gap / probe, 0.0, 1.0)
+    openness = 0.6 + 0.4 * jnp.clip(gap / probe, 0.0, 1.0)
     facing = jnp.maximum(lights.directions @ outward, 0.0)
-    sky = 0.6 + 0.4 * outward[1]
+    sky = 0.75 + 0.25 * outward[1]
     light = jnp.sum(lights.strengths[:, None] * facing, 0) + lights.ambient * sky
     return jnp.clip(albedo * light * openness, 0.0, 1.0)
 

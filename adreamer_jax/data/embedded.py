@@ -290,7 +290,7 @@ def _sdf_in_chunks(creature: Creature, points: Float[jax.Array, "n 3"]):
 
 @jax.jit
 def _carry_surface(rest: Creature, posed: Creature, motion, vertices):
-    """Skinned rest vertices of every frame, five Newton steps from the posed surface."""
+    """Skinned rest vertices of every frame, pulled onto the posed surface."""
     weights = capsule_weights(rest, vertices)
 
     def one(pair):

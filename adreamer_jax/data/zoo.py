@@ -1,9 +1,9 @@
-"""A zoo without end: individuals of every species, their coats, and what one says of them.
+"""A zoo without end: individuals of every species, their coats and their poses.
 
-An individual is a row of the species table with every number jittered, a build, a color,
-a pattern and a pose; `posed` turns it into capsules that `creature` can draw. Everything
-is a function of a random generator, and generators of training, evaluation and clips
-come from separate streams, so no individual is ever in two of them.
+An individual is a row of the species table with every number jittered, a build, a
+color, a pattern and a pose; `posed` turns it into capsules that `creature` can draw.
+Everything is a function of a random generator, and generators of training, evaluation
+and clips come from separate streams, so no individual is ever in two of them.
 """
 
 from __future__ import annotations
@@ -322,10 +322,10 @@ def _paints(random, base: Species, color: str) -> dict[str, tuple[float, ...]]:
 # stripe, pitch, wobble, noise, fold, threshold, waves per unit
 _MARKS = {
     "plain": (0.0, 1.0, 0.0, 0.0, 0.0, 9.0, 8.0),
-    "striped": (1.0, 27.0, 0.8, 0.10, 0.0, 0.10, 8.0),
+    "striped": (1.0, 34.0, 0.7, 0.10, 0.0, 0.12, 8.0),
     "spotted": (0.0, 1.0, 0.0, 1.0, 0.0, 0.95, 22.0),
     "patched": (0.0, 1.0, 0.0, 1.0, 0.0, 0.35, 7.5),
-    "netted": (0.0, 1.0, 0.0, 1.0, 1.0, 0.32, 13.0),
+    "netted": (0.0, 1.0, 0.0, 1.0, 1.0, 0.42, 16.0),
 }
 
 

@@ -1,0 +1,163 @@
+"""Sets of four orthogonal views of zoo animals: what the pocket prior is trained on.
+
+Set number i of a seed is always the same, whatever the batch it is asked in, so a
+training run can make its data as it goes. Views stand a quarter turn apart; the first
+azimuth, the elevation, the field of view and the lights are random. Pictures are RGBA,
+premultiplied by alpha, so any constant background is one addition away.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TypedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adreamer_jax.core import camera as orbits
+from adreamer_jax.data import zoo
+from adreamer_jax.data.captions import caption
+from adreamer_jax.data.creature import Creature, Lights, draw
+from adreamer_jax.types import Camera, Float
+
+__all__ = ["CAPSULES", "ViewSets", "composite", "sample_sets"]
+
+VIEWS = 4
+CAPSULES = 40  # of the species that has most
+REACH = 0.96  # farthest point of every animal from the origin
+
+
+class ViewSets(TypedDict):
+    """Sets of four views, captions and what they speak of; the set comes first."""
+
+    images: np.ndarray  # [n, 4, h, w, 4] uint8, premultiplied RGBA
+    cameras: np.ndarray  # [n, 4, 16] as MVDream takes them
+    captions: list[str]
+    attributes: dict[str, list[str]]
+    azimuths: np.ndarray  # [n, 4] radians, 0 looks at the animal's face
+    elevations: np.ndarray  # [n] radians
+
+
+def sample_sets(
+    seed: int,
+    count: int,
+    size: int,
+    *,
+    held_out: bool | None = False,
+    stream: str | None = None,
+    start: int = 0,
+    samples: int = 2,
+    parallel: int = 1,
+    elevation_deg: tuple[float, float] = (-10.0, 40.0),
+    fov_deg: tuple[float, float] = (35.0, 60.0),
+    fill: tuple[float, float] = (0.80, 1.02),
+    **wishes,
+) -> ViewSets:
+    """Four-view sets ``start`` to ``start + count`` of a seed.
+
+    ``held_out`` False draws combinations meant for training, True those kept from it,
+    None any. The default ``stream`` is "evaluation" for held-out sets and "training"
+    otherwise; pass "evaluation" for unseen animals of trained combinations. ``fill`` is
+    the diameter of the animal's ball over the picture's height; ``wishes`` (species,
+    pose, color, pattern, build, natural) go to `zoo.sample_individual`. ``parallel``
+    pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU.
+    """
+    stream = stream or ("evaluation" if held_out else "training")
+    streams = [zoo.generator(seed, stream, start + i) for i in range(count)]
+    animals = [zoo.sample_individual(r, held_out=held_out, **wishes) for r in streams]
+    views = [_view(r, elevation_deg, fov_deg, fill) for r in streams]
+    azimuths, elevations, distances, fovs = (
+        np.array(x) for x in zip(*views, strict=True)
+    )
+    spread = lambda x: np.repeat(x[:, None], VIEWS, 1)
+    camera = _cameras(azimuths, *map(spread, (elevations, distances, fovs)), size=size)
+    creatures = _stack([_still(animal) for animal in animals])
+    lights = _stack([_lights(r) for r in streams])
+    images = _draw_sets(creatures, lights, camera, samples=samples, parallel=parallel)
+    names = ("species", "color", "pattern", "build", "pose")
+    return ViewSets(
+        images=np.asarray(images),
+        cameras=_mvdream_cameras(np.asarray(camera.camera_from_object)),
+        captions=[caption(r, a) for r, a in zip(streams, animals, strict=True)],
+        attributes={name: [getattr(a, name) for a in animals] for name in names},
+        azimuths=azimuths,
+        elevations=elevations,
+    )
+
+
+def composite(images: np.ndarray, background: float = 0.5) -> np.ndarray:
+    """Premultiplied uint8 RGBA over a gray, as float RGB in [0, 1]."""
+    picture = images.astype(np.float32) / 255.0
+    return picture[..., :3] + (1.0 - picture[..., 3:]) * background
+
+
+def _view(random, elevation_deg, fov_deg, fill):
+    """Azimuths, elevation, distance and field of view of one set."""
+    first = random.uniform(0.0, 2 * np.pi)
+    azimuths = first + 0.5 * np.pi * np.arange(VIEWS)
+    elevation = np.radians(random.uniform(*elevation_deg))
+    fov = np.radians(random.uniform(*fov_deg))
+    distance = REACH / np.sin(0.5 * fov) / random.uniform(*fill)
+    return azimuths, elevation, distance, fov
+
+
+def _cameras(azimuths, elevations, distances, fovs, *, size: int) -> Camera:
+    numbers = (azimuths, elevations, distances, fovs)
+    return orbits.orbit(
+        *(jnp.asarray(x, jnp.float32) for x in numbers), size=(size, size)
+    )
+
+
+def _mvdream_cameras(camera_from_object: Float[np.ndarray, "n v 4 4"]):
+    """Row by row camera-to-world: OpenGL axes, z up, front +x, translation of length 1.
+
+    The same numbers as the prior's own conversion gives; a test compares them.
+    """
+    object_from_camera = np.linalg.inv(camera_from_object.astype(np.float64))
+    world = object_from_camera[..., [2, 0, 1, 3], :] * [1.0, -1.0, -1.0, 1.0]
+    world[..., :3, 3] /= np.linalg.norm(world[..., :3, 3], axis=-1, keepdims=True)
+    return world.reshape(*world.shape[:-2], 16).astype(np.float32)
+
+
+def _still(animal: zoo.Individual) -> Creature:
+    """The animal at its own phase, inside the ball."""
+    creature = zoo.posed(animal, np.array([animal.phase]), fit="ball", reach=REACH)[0]
+    return jax.tree.map(lambda x: x[0], zoo.pad(creature, CAPSULES))
+
+
+def _lights(random) -> Lights:
+    """A main light from somewhere above, a weaker one from anywhere."""
+    main, fill = random.standard_normal((2, 3))
+    main[1] = np.abs(main[1]) + 0.8
+    directions = np.stack([main / np.linalg.norm(main), fill / np.linalg.norm(fill)])
+    strengths = [random.uniform(0.40, 0.70), random.uniform(0.05, 0.25)]
+    ambient = random.uniform(0.45, 0.65)
+    number = lambda x: np.asarray(x, np.float32)
+    return Lights(number(directions), number(strengths), number(ambient))
+
+
+def _stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+
+
+@functools.partial(jax.jit, static_argnames=("samples", "parallel"))
+def _draw_sets(creatures, lights, cameras, *, samples: int, parallel: int):
+    """All views of all sets as uint8, [n, 4, h, w, 4]."""
+    count = cameras.camera_from_object.shape[0]
+    flat = lambda x: x.reshape(-1, *x.shape[2:])
+    cameras = jax.tree.map(flat, cameras)
+    which = jnp.repeat(jnp.arange(count), VIEWS)
+    area = cameras.size[0] * cameras.size[1]
+
+    fine = dict(budget=int(0.46 * area), samples=samples, steps=7, patience=12)
+
+    def one(pair):
+        camera, i = pair
+        pick = lambda tree: jax.tree.map(lambda x: x[i], tree)
+        picture = draw(pick(creatures), pick(lights), camera, cone_steps=10, **fine)
+        rgba = jnp.concatenate([picture.color, picture.mask[..., None]], -1)
+        return jnp.round(255.0 * rgba).astype(jnp.uint8)
+
+    images = jax.lax.map(one, (cameras, which), batch_size=parallel)
+    return images.reshape(count, VIEWS, *images.shape[1:])
