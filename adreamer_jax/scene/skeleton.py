@@ -237,7 +237,8 @@ def build_skeleton(
     ``morphology`` is "soft" (shared surface) or "edge_count" (mesh edges between the
     bones' regions); observed limits are widened by the share ``widen``. ``slack`` is
     the opening of a joint, in diagonals of the rest box, that takes away two
-    thirds of a connection's strength; zero gives the paper's two witnesses, contact and meaning.
+    thirds of a connection's strength; zero leaves the paper's two witnesses, contact
+    and meaning.
     """
     if morphology not in ("soft", "edge_count"):
         raise ValueError(
