@@ -34,9 +34,9 @@ def default() -> ConfigDict:
             fill=0.75,  # longest half extent of the first shape in the unit cube
             frames_per_step=16,
             rays_per_frame=64,
-            draw_background=0.3,  # shares of the pixels that are drawn: around the
-            draw_edge=0.25,  # object, along its silhouette, and in thin parts; the
-            draw_thin=0.2,  # rest evenly inside
+            draw_background=0.6,  # shares of the pixels that are drawn: around the
+            draw_edge=0.1,  # object, along its silhouette, and in thin parts; the
+            draw_thin=0.05,  # rest evenly inside
             flow_gaps=(1, 2, 4, 8),
         )
     )
@@ -44,15 +44,14 @@ def default() -> ConfigDict:
         dict(
             field=dict(
                 backbone="hash",  # or "mlp"
-                grid=dict(levels=8, log2_slots=14, features=4, coarsest=8, finest=128),
+                grid=dict(levels=8, log2_slots=14, features=2, coarsest=8, finest=128),
                 width=48,
                 depth=1,
                 mlp_width=128,
                 mlp_depth=5,
+                symmetric=True,  # one shape for both sides of a learned mirror plane
                 density="volsdf",  # or "neus"
-                beta_start=0.06,  # sharpness falls from start to end ...
-                beta_end=0.012,
-                beta_ramp=0.7,  # ... over this part of the run
+                beta=((0.0, 0.06), (0.7, 0.012)),  # sharpness over the run, geometric
                 beta_learned=False,
                 detail=((0.0, 0.5), (0.33, 1.0)),  # share of open levels over the run
             ),
@@ -61,8 +60,8 @@ def default() -> ConfigDict:
                 motion="cosine",  # or "mlp", the paper's network of time
                 terms=24,
                 falloff=10.0,
-                seed_share=0.45,  # bones start in the shape and in this weak hull
-                seed_reach=0.1,  # ... no farther from the shape than this
+                seed_share=0.4,  # bones start in the shape and in this weak hull
+                seed_reach=0.15,  # ... no farther from the shape than this
                 reach=12.0,  # squared Mahalanobis distance beyond which space is empty
             ),
             skin=dict(delta=False),  # learned correction of the skinning
@@ -72,12 +71,14 @@ def default() -> ConfigDict:
     )
     config.render = ConfigDict(
         dict(
-            samples=64,
-            capacity=1536,  # slots a frame for samples near the object
+            samples=48,
+            capacity=2048,  # slots a frame for samples near the object
             occupancy_cells=40,
-            occupancy_margin=0.03,
+            occupancy_band=0.06,  # cells no farther from the surface than this count,
+            occupancy_margin=3.0,  # ... and this times the sharpness
             grow_until=0.6,  # until this part of the run, carved space counts too
-            grow_share=0.5,  # ... where so many of the masks agree
+            grow_share=0.6,  # ... where so many of the masks agree
+            grow_reach=0.12,  # ... no farther from the surface than this
             chunk=2048,
             picture_samples=96,
             picture_share=0.25,  # slots of a picture's chunk, as a share of its samples
@@ -95,7 +96,7 @@ def default() -> ConfigDict:
             cycle=0.1,
             eikonal=0.05,
             smooth=0.02,
-            symmetry=0.3,
+            symmetry=0.0,
             opacity_entropy=0.0,
             delta_skin=0.005,
             skin_entropy=0.0,
@@ -107,11 +108,18 @@ def default() -> ConfigDict:
             camera_acceleration=3.0,
             motion_size=0.02,
             gauge=1.0,
-            neighbor=3.0,
+            neighbor=10.0,
         )
     )
     config.loss_numbers = ConfigDict(
-        dict(points=512, smooth_distance=0.04, match_rays=32)
+        dict(
+            points=512,
+            smooth_distance=0.04,
+            match_rays=32,
+            # weight of rays beside the object over the run: a generous shape first,
+            # else a leg that swings is carved away before the bones can follow it
+            background=((0.0, 1.0),),
+        )
     )
     config.ramp = ConfigDict()  # term = ((part of the run, multiplier), ...)
     config.optimizer = ConfigDict(
@@ -126,7 +134,7 @@ def default() -> ConfigDict:
                 motion=5e-3,
                 delta=1e-3,
                 bones=1e-3,
-                plane=1e-3,
+                plane=5e-3,
             ),
             camera_after=0.1,  # camera rate once the bones move
             warmup=50,

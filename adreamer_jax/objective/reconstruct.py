@@ -29,13 +29,18 @@ def rgb_loss(
 
 
 def mask_loss(
-    mask: Float[Array, "*r"], target: Float[Array, "*r"], weight: Float[Array, "*r"]
+    mask: Float[Array, "*r"],
+    target: Float[Array, "*r"],
+    *,
+    background: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, ""]:
-    """Mean squared difference of silhouettes, object and background counted alike."""
-    inside = weight * target
-    outside = weight * (1.0 - target)
+    """Mean squared difference of silhouettes, object and background by themselves.
+
+    ``background`` weighs the second part: below one, too much shape is forgiven.
+    """
     error = (mask - target) ** 2
-    return 0.5 * (weighted_mean(error, inside) + weighted_mean(error, outside))
+    outside = weighted_mean(error, 1.0 - target)
+    return 0.5 * (weighted_mean(error, target) + background * outside)
 
 
 def flow_loss(
@@ -103,6 +108,6 @@ def match_loss(
 def visibility_loss(
     logit: Float[Array, "*k"], transmittance: Float[Array, "*k"]
 ) -> Float[Array, ""]:
-    """Cross entropy that teaches a point's visibility from the light that reaches it."""
+    """Cross entropy that teaches points visibility from the light that reaches them."""
     through = jax.lax.stop_gradient(transmittance)
     return weighted_mean(-jax.nn.log_sigmoid(logit), through)

@@ -97,17 +97,15 @@ def bone_smooth_loss(
     return jnp.mean(0.1 * angle + path)
 
 
-def camera_prior_loss(
-    correction: Float[Array, "t 6"],
-) -> Float[Array, ""]:
+def camera_prior_loss(correction: Float[Array, "t 6"]) -> Float[Array, ""]:
     """Mean squared departure of root poses from the initial ones."""
     return jnp.mean(jnp.sum(correction**2, axis=-1))
 
 
 def camera_acceleration_loss(poses: Float[Array, "t 4 4"]) -> Float[Array, ""]:
-    """Mean squared second difference of root poses over the frames."""
+    """Mean squared second difference of root poses; zero for less than three frames."""
     second = poses[2:] - 2.0 * poses[1:-1] + poses[:-2]
-    return jnp.mean(jnp.sum(second[:, :3] ** 2, axis=(1, 2)))
+    return jnp.sum(second[:, :3] ** 2) / max(1, poses.shape[0] - 2)
 
 
 def motion_size_loss(
@@ -133,16 +131,21 @@ def gauge_loss(motion: Rigid, centers: Float[Array, "bones 3"]) -> Float[Array, 
 
 
 def neighbor_loss(
-    motion: Rigid, centers: Float[Array, "bones 3"], *, radius: float = 0.15
+    motion: Rigid,
+    centers: Float[Array, "bones 3"],
+    joined: Float[Array, "bones bones"],
+    *,
+    radius: float = 0.15,
 ) -> Float[Array, ""]:
     """Mean squared disagreement of neighboring bones about the point between them.
 
-    As-rigid-as-possible between bones: weights exp(-d^2 / 2 radius^2) at rest.
+    As-rigid-as-possible between bones: weights exp(-d^2 / 2 radius^2) at rest, times
+    ``joined`` in [0, 1], which tells whether matter lies between the two.
     """
-    middle = 0.5 * (centers[:, None] + centers[None, :])
+    middle = midpoints(centers)
     gap = jnp.sum((centers[:, None] - centers[None, :]) ** 2, axis=-1)
     weight = jnp.exp(-0.5 * gap / radius**2) * (1.0 - jnp.eye(centers.shape[0]))
-    weight = jax.lax.stop_gradient(weight)
+    weight = jax.lax.stop_gradient(weight * joined)
 
     def carried(q, t):  # [bones 4], [bones 3] -> every middle by its first bone
         return rigid.apply(Rigid(q[:, None], t[:, None]), middle)
@@ -150,6 +153,11 @@ def neighbor_loss(
     moved = jax.vmap(carried)(motion.rotation, motion.translation)
     error = jnp.sum((moved - jnp.swapaxes(moved, 1, 2)) ** 2, axis=-1)
     return jnp.sum(weight * error) / (moved.shape[0] * jnp.sum(weight) + 1e-9)
+
+
+def midpoints(centers: Float[Array, "bones 3"]) -> Float[Array, "bones bones 3"]:
+    """The points between every two centers."""
+    return 0.5 * (centers[:, None] + centers[None, :])
 
 
 def hidden_visibility_loss(logit: Float[Array, "*n"]) -> Float[Array, ""]:

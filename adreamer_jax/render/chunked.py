@@ -1,9 +1,9 @@
 """Whole images in chunks of rays, with memory that depends on the chunk only.
 
 `map_chunks` renders without gradient. `deferred_gradient` is deferred back-propagation
-(ARF, Zhang et al. 2022): given the gradient on the finished image it renders every chunk
-again and pulls the gradient through it, adding up in a scan, so that an image of any
-size costs the memory of one chunk. Both must be given the same per-ray randomness.
+(ARF, Zhang et al. 2022): given the gradient on the finished image it renders every
+chunk again and pulls the gradient through it, adding up in a scan, so that an image of
+any size costs the memory of one chunk. Both must be given the same randomness a ray.
 """
 
 from collections.abc import Callable

@@ -32,6 +32,7 @@ class Rendered(NamedTuple):
     depth: Float[Array, "f r"]  # expected camera z, times mask
     channels: Float[Array, "f r c"]  # weighted sums: divide by mask for the mean
     weights: Float[Array, "f k"]
+    light: Float[Array, "f k"]  # what is left of the light on reaching each slot
     slots: Slots
     extra: Any  # what the scene said of each slot beside density and channels
 
@@ -50,7 +51,7 @@ def stratified(
 
 def compact(keep: Bool[Array, "f p"], *, capacity: int, samples: int) -> Slots:
     """The places of true entries, packed in order into ``capacity`` slots a frame."""
-    frames, points = keep.shape
+    points = keep.shape[1]
     place = jnp.cumsum(keep, axis=1) - 1
     target = jnp.where(keep & (place < capacity), place, capacity)
     source = jnp.broadcast_to(jnp.arange(points, dtype=jnp.int32), keep.shape)
@@ -67,6 +68,11 @@ def compact(keep: Bool[Array, "f p"], *, capacity: int, samples: int) -> Slots:
     return Slots(index, ray, valid, overflow, jnp.max(counts) / capacity)
 
 
+def light_before(thickness: Float[Array, "*r s"]) -> Float[Array, "*r s"]:
+    """Transmittance T_i = exp(-sum of thickness_j, j < i) on reaching each sample."""
+    return jnp.exp(-(jnp.cumsum(thickness, axis=-1) - thickness))
+
+
 def ray_weights(
     thickness: Float[Array, "*r s"],
 ) -> tuple[Float[Array, "*r s"], Float[Array, "*r"]]:
@@ -74,9 +80,8 @@ def ray_weights(
 
     ``thickness`` is density times length. Weights and the rest sum to one.
     """
-    through = jnp.cumsum(thickness, axis=-1)
-    before = jnp.exp(-(through - thickness))
-    return before * -jnp.expm1(-thickness), jnp.exp(-through[..., -1])
+    rest = jnp.exp(-jnp.sum(thickness, axis=-1))
+    return light_before(thickness) * -jnp.expm1(-thickness), rest
 
 
 def render(
@@ -115,9 +120,14 @@ def render(
     dense = jax.vmap(
         lambda i, v: jnp.zeros((num_rays * count,)).at[i].set(v, mode="drop")
     )(slots.index, thickness)
-    weights, rest = ray_weights(dense.reshape(frames, num_rays, count))
-    flat = weights.reshape(frames, -1)
-    packed_weights = jnp.where(slots.valid, jnp.take_along_axis(flat, at, axis=1), 0.0)
+    dense = dense.reshape(frames, num_rays, count)
+    weights, rest = ray_weights(dense)
+
+    def packed_of(values: Array) -> Array:
+        flat = jnp.take_along_axis(values.reshape(frames, -1), at, axis=1)
+        return jnp.where(slots.valid, flat, 0.0)
+
+    packed_weights = packed_of(weights)
     sums = jax.vmap(lambda ray, v: jnp.zeros((num_rays, v.shape[-1])).at[ray].add(v))(
         slots.ray, packed_weights[..., None] * channels
     )
@@ -126,6 +136,7 @@ def render(
         depth=jnp.sum(weights * depth, axis=-1),
         channels=sums,
         weights=packed_weights,
+        light=packed_of(light_before(dense)),
         slots=slots,
         extra=extra,
     )

@@ -3,8 +3,8 @@
 A bone is an ellipsoid: a rest frame (`object_from_bone` at rest) and three scales. Its
 motion is ``posed_from_rest``: a rigid motion of field space for every frame. Two models
 of motion: cosine terms in time about the rest center (default: smooth, and without a
-constant term the rest pose is the clip's mean pose), and the paper's network of the time
-code, whose rest pose is its output at the mean code.
+constant term the rest pose is the clip's mean pose), and the paper's network of the
+time code, whose rest pose is its output at the mean code.
 """
 
 import dataclasses

@@ -2,8 +2,11 @@
 
 Two backbones share one set of heads: multiresolution hash tables (default) and a
 Fourier-feature network. The signed distance is that of an ellipsoid plus a learned
-offset, so a fresh field is already a closed surface (geometry initialization). Points
-are in field space: the object fills [-1, 1]^3, y up. Distances are negative inside.
+offset, so a fresh field is already a closed surface (geometry initialization). With the
+symmetry option shape is looked up on one side of a learned mirror plane, while color
+and features see the true place: what one side shows of the shape the other side has.
+Points are in field space: the object fills [-1, 1]^3, y up. Distances are negative
+inside.
 """
 
 import dataclasses
@@ -20,7 +23,7 @@ from adreamer_jax.core.hashgrid import (
     init_grid,
 )
 from adreamer_jax.core.mlp import init_mlp, init_skip_mlp, mlp
-from adreamer_jax.core.rotation import safe_norm
+from adreamer_jax.core.rotation import normalize, safe_norm
 from adreamer_jax.types import Array, Float, Key, Params
 
 _SKIP = 3  # hidden layer of the plain network that sees its input again
@@ -40,17 +43,19 @@ class FieldSpec:
     features: int = 16
     offset_scale: float = 0.05  # of the learned part of the distance
     density: str = "volsdf"  # or "neus"
+    symmetric: bool = True
 
     @property
     def channels(self) -> int:
-        """Numbers that the backbone hands to the heads."""
+        """Numbers that one backbone (of shape or of color) hands to the heads."""
         return self.grid.channels if self.backbone == "hash" else self.mlp_width
 
 
 class FieldParams(struct.PyTreeNode):
     """Learned numbers of the field."""
 
-    backbone: Params
+    shape: Params  # backbone of the distance
+    paint: Params  # backbone that color and features see beside it
     sdf: Params
     color: Params
     feature: Params
@@ -60,6 +65,7 @@ class FieldParams(struct.PyTreeNode):
     center: Float[Array, "3"]  # of the initial ellipsoid
     axes: Float[Array, "3 3"]  # rows: unit half axes
     radii: Float[Array, "3"]
+    plane: Float[Array, "4"]  # of symmetry: normal, offset
     spec: FieldSpec = struct.field(pytree_node=False)
 
 
@@ -79,41 +85,62 @@ def init_field(
     center: Float[Array, "3"],
     axes: Float[Array, "3 3"],
     radii: Float[Array, "3"],
+    side: Float[Array, "3"],
     beta: float,
 ) -> FieldParams:
-    """A field whose surface is the given ellipsoid."""
-    keys = iter(jax.random.split(key, 6))
-    if spec.backbone == "hash":
-        backbone = init_grid(next(keys), spec.grid)
-    else:
-        inputs = 3 * (1 + 2 * spec.frequencies)
-        backbone = init_skip_mlp(
-            next(keys),
-            inputs,
-            spec.mlp_width,
-            spec.mlp_depth,
-            spec.mlp_width,
-            skip=_SKIP,
-        )
+    """A field whose surface is the given ellipsoid, mirrored along ``side``."""
+    keys = jax.random.split(key, 6)
     hidden = [spec.width] * spec.depth
 
-    def head(outputs: int, last_scale: float = 1.0) -> Params:
-        sizes = [spec.channels, *hidden, outputs]
-        return init_mlp(next(keys), sizes, last_scale=last_scale)
+    def head(key: Key, inputs: int, outputs: int, last_scale: float = 1.0) -> Params:
+        return init_mlp(key, [inputs, *hidden, outputs], last_scale=last_scale)
 
+    center, side = (jnp.asarray(v, jnp.float32) for v in (center, side))
     return FieldParams(
-        backbone=backbone,
-        sdf=head(1, 0.1),
-        color=head(3, 0.1),
-        feature=head(spec.features),
-        visibility=head(1, 0.1),
+        shape=_init_backbone(keys[0], spec),
+        paint=_init_backbone(keys[1], spec),
+        sdf=head(keys[2], spec.channels, 1, 0.1),
+        color=head(keys[3], 2 * spec.channels, 3, 0.1),
+        feature=head(keys[4], 2 * spec.channels, spec.features),
+        visibility=head(keys[5], 2 * spec.channels, 1, 0.1),
         log_beta=jnp.log(jnp.asarray(beta, jnp.float32)),
         log_temperature=jnp.log(jnp.asarray(5.0, jnp.float32)),
-        center=jnp.asarray(center, jnp.float32),
+        center=center,
         axes=jnp.asarray(axes, jnp.float32),
         radii=jnp.asarray(radii, jnp.float32),
+        plane=jnp.append(side, side @ center),
         spec=spec,
     )
+
+
+def _init_backbone(key: Key, spec: FieldSpec) -> Params:
+    if spec.backbone == "hash":
+        return init_grid(key, spec.grid)
+    inputs = 3 * (1 + 2 * spec.frequencies)
+    width = spec.mlp_width
+    return init_skip_mlp(key, inputs, width, spec.mlp_depth, width, skip=_SKIP)
+
+
+def height(
+    plane: Float[Array, "4"], points: Float[Array, "*b 3"]
+) -> Float[Array, "*b"]:
+    """Signed distance of points to the plane normal . x = offset, of any normal."""
+    return points @ normalize(plane[:3]) - plane[3]
+
+
+def mirror(
+    plane: Float[Array, "4"], points: Float[Array, "*b 3"]
+) -> Float[Array, "*b 3"]:
+    """Points on the other side of the plane."""
+    return points - 2.0 * height(plane, points)[..., None] * normalize(plane[:3])
+
+
+def folded(field: FieldParams, points: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
+    """Points, those behind the mirror plane replaced by their mirror images."""
+    if not field.spec.symmetric:
+        return points
+    behind = height(field.plane, points) < 0
+    return jnp.where(behind[..., None], mirror(field.plane, points), points)
 
 
 def ellipsoid_sdf(
@@ -137,7 +164,7 @@ def ellipsoid_sdf(
 
 
 def level_window(spec: FieldSpec, detail: Float[Array, ""] | float):
-    """Multiplier of each grid channel: ``detail`` in [0, 1] opens the levels in turn."""
+    """Multiplier of each grid channel; ``detail`` in [0, 1] opens levels in turn."""
     at = jnp.clip(
         jnp.asarray(detail) * spec.grid.levels - jnp.arange(spec.grid.levels), 0, 1
     )
@@ -149,15 +176,17 @@ def _unit_cube(points: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
 
 
 def backbone(
-    field: FieldParams, points: Float[Array, "n 3"], detail: Float[Array, ""] | float
+    spec: FieldSpec,
+    params: Params,
+    points: Float[Array, "n 3"],
+    detail: Float[Array, ""] | float,
 ) -> Float[Array, "n channels"]:
     """What the heads see of a point."""
-    spec = field.spec
     if spec.backbone == "hash":
-        features = encode(field.backbone, _unit_cube(points), spec.grid)
+        features = encode(params, _unit_cube(points), spec.grid)
         return features * level_window(spec, detail)
     waves = fourier(points, frequencies=spec.frequencies, alpha=detail)
-    return jax.nn.relu(mlp(field.backbone, waves, skip=_SKIP))
+    return jax.nn.relu(mlp(params, waves, skip=_SKIP))
 
 
 def query(
@@ -169,7 +198,10 @@ def query(
     with_visibility: bool = False,
 ) -> FieldSample:
     """Distance, color and, where asked, feature and visibility of points."""
-    h = backbone(field, points, detail)
+    place = folded(field, points)
+    shape = backbone(field.spec, field.shape, place, detail)
+    paint = backbone(field.spec, field.paint, points, detail)
+    h = jnp.concatenate([shape, paint], axis=-1)
     feature = visibility = None
     if with_feature:
         raw = mlp(field.feature, h)
@@ -177,7 +209,7 @@ def query(
     if with_visibility:
         visibility = mlp(field.visibility, h)[..., 0]
     return FieldSample(
-        sdf=_sdf(field, points, h),
+        sdf=_sdf(field, place, shape),
         color=jax.nn.sigmoid(mlp(field.color, h)),
         feature=feature,
         visibility=visibility,
@@ -191,11 +223,12 @@ def signed_distance(
     detail: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, "n"]:
     """Distance alone, for occupancy, meshes and normals."""
-    return _sdf(field, points, backbone(field, points, detail))
+    place = folded(field, points)
+    return _sdf(field, place, backbone(field.spec, field.shape, place, detail))
 
 
 def _sdf(field, points, h):
-    offset = mlp(field.sdf, h, activation=jax.nn.softplus)[..., 0]
+    offset = mlp(field.sdf, h, activation=jax.nn.squareplus)[..., 0]
     return ellipsoid_sdf(field, points) + field.spec.offset_scale * offset
 
 
@@ -216,27 +249,33 @@ def distance_with_normal(
             lambda p: signed_distance(field, p, detail=detail), points
         )
         return values, pull(jnp.ones_like(values))[0]
+    place = jax.lax.stop_gradient(folded(field, points))
     features, slopes = encode_with_slopes(
-        field.backbone, _unit_cube(points), field.spec.grid
+        field.shape, _unit_cube(place), field.spec.grid
     )
     window = level_window(field.spec, detail)
 
     def head(h):
-        return mlp(field.sdf, h, activation=jax.nn.softplus)[..., 0]
+        return mlp(field.sdf, h, activation=jax.nn.squareplus)[..., 0]
 
     offset, pull = jax.vjp(head, features * window)
     along = pull(jnp.ones_like(offset))[0] * window
-    base, base_pull = jax.vjp(lambda p: ellipsoid_sdf(field, p), points)
+    base, base_pull = jax.vjp(lambda p: ellipsoid_sdf(field, p), place)
     scale = field.spec.offset_scale
     gradient = base_pull(jnp.ones_like(base))[0]
     gradient = gradient + 0.5 * scale * jnp.einsum("nac,nc->na", slopes, along)
+    if field.spec.symmetric:  # of a mirrored point the gradient is mirrored back
+        plane = jax.lax.stop_gradient(field.plane)
+        back = mirror(plane.at[3].set(0.0), gradient)
+        behind = height(plane, points) < 0
+        gradient = jnp.where(behind[:, None], back, gradient)
     return base + scale * offset, gradient
 
 
 def volsdf_density(
     sdf: Float[Array, "*b"], beta: Float[Array, ""]
 ) -> Float[Array, "*b"]:
-    """Density of a distance: the Laplace distribution's CDF of -sdf, over beta (VolSDF).
+    """Density of a distance: the Laplace law's CDF of -sdf, over beta (VolSDF).
 
     The branch is chosen by where, not by abs: at the surface abs has the wrong slope.
     """

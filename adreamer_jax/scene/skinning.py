@@ -85,7 +85,7 @@ def skin(
     time: Float[Array, "*t"] | None = None,
     with_delta: bool = True,
 ) -> tuple[Float[Array, "*t n bones"], Float[Array, "*t n bones"] | None]:
-    """Weights (rows sum to one) of points among bones at ``pose``, and the correction."""
+    """Weights (rows sum to one) of points among bones at ``pose``; the correction."""
     distance = mahalanobis(pose, bones.log_scale, points)
     extra = None
     if with_delta:

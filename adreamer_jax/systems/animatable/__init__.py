@@ -17,6 +17,7 @@ import numpy as np
 from adreamer_jax.core.hashgrid import GridSpec
 from adreamer_jax.core.optimizer import grouped_adam
 from adreamer_jax.core.schedule import ramp
+from adreamer_jax.data.features import features_cached
 from adreamer_jax.data.flow import flow_cached
 from adreamer_jax.scene.bones import BonesSpec, init_bones
 from adreamer_jax.scene.field import FieldSpec, init_field
@@ -35,6 +36,7 @@ from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.picture import make_draw
 from adreamer_jax.systems.animatable.upkeep import (
+    SEED_CELLS,
     fresh_upkeep,
     interior,
     refresh,
@@ -55,9 +57,7 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
     if losses.flow > 0:
         flow = flow_cached(clip, cache, gaps=tuple(config.data.flow_gaps), size=size)
     if losses.feature > 0 or losses.match > 0:
-        from adreamer_jax.data.features import features_cached
-
-        features = features_cached(clip, cache)
+        features = features_cached(clip, cache, flow)
     frozen = frozen_of(config, clip, flow, features)
     optimizer = make_optimizer(config)
     draw = make_draw(config, count)
@@ -66,7 +66,8 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
     interior_now = jax.jit(partial(interior, config))
 
     def init(key: Key, frozen: dict) -> TrainState:
-        model = init_model(key, config, start, clip.masks.shape)
+        features = frozen["features"].shape[-1]
+        model = init_model(key, config, start, clip.masks.shape, features)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=model,
@@ -115,7 +116,7 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
 
 
 def init_model(
-    key: Key, config: Any, start: Start, shape: tuple[int, int, int]
+    key: Key, config: Any, start: Start, shape: tuple[int, int, int], features: int
 ) -> Model:
     """A closed ellipsoid with resting bones under the first guesses of the cameras."""
     keys = jax.random.split(key, 3)
@@ -128,6 +129,8 @@ def init_model(
         mlp_width=scene.field.mlp_width,
         mlp_depth=scene.field.mlp_depth,
         density=scene.field.density,
+        features=features,
+        symmetric=scene.field.symmetric,
     )
     field = init_field(
         keys[0],
@@ -135,7 +138,8 @@ def init_model(
         center=start.center,
         axes=start.axes,
         radii=start.radii,
-        beta=scene.field.beta_start,
+        side=start.side,
+        beta=scene.field.beta[0][1],
     )
     bones_spec = BonesSpec(
         count=scene.bones.count,
@@ -164,8 +168,7 @@ def init_model(
         intrinsics=start.intrinsics,
         size=shape[1:],
     )
-    plane = jnp.concatenate([jnp.asarray(start.side), jnp.zeros(1)])
-    return Model(field=field, bones=bones, pose=pose, plane=plane)
+    return Model(field=field, bones=bones, pose=pose)
 
 
 _GROUPS = {
@@ -173,6 +176,9 @@ _GROUPS = {
     "field/center": "constant",
     "field/axes": "constant",
     "field/radii": "constant",
+    "field/plane": "plane",
+    "field/shape": "backbone",
+    "field/paint": "backbone",
     "field/": "network",
     "bones/motion": "motion",
     "bones/delta": "delta",
@@ -181,15 +187,15 @@ _GROUPS = {
     "pose/log_focal": "focal",
     "pose/zoom": "focal",
     "pose/": "constant",
-    "plane": "plane",
 }
 
 
 def group_of(path: str, backbone: str = "hash") -> str:
     """Learning-rate group of a parameter."""
-    if path == "field/backbone" and backbone == "hash":
-        return "table"
-    return next(group for start, group in _GROUPS.items() if path.startswith(start))
+    group = next(group for start, group in _GROUPS.items() if path.startswith(start))
+    if group == "backbone":
+        return "table" if backbone == "hash" else "network"
+    return group
 
 
 def make_optimizer(config: Any):
@@ -265,14 +271,18 @@ def with_bones(
     config: Any, state: TrainState, frozen: dict, interior_now
 ) -> TrainState:
     """The state with bones spread through the shape that the rigid phase found."""
-    points, inside = (
-        np.asarray(v) for v in interior_now(state.params, frozen, state.step)
-    )
-    chosen = points[inside]
+    inside = np.asarray(interior_now(state.params, frozen, state.step))
     bones = state.params.bones
-    if len(chosen) < bones.spec.count:
+    if inside.sum() < bones.spec.count:
         return state
-    centers, scales = seed_bones(chosen, count=bones.spec.count, seed=config.run.seed)
+    field = state.params.field
+    plane = np.asarray(field.plane) if field.spec.symmetric else None
+    centers, scales = seed_bones(
+        inside.reshape((SEED_CELLS,) * 3),
+        count=bones.spec.count,
+        seed=config.run.seed,
+        plane=plane,
+    )
     key = jax.random.fold_in(jax.random.key(config.run.seed), config.run.rigid)
     fresh = init_bones(
         key,

@@ -121,7 +121,9 @@ def _cut(config, sdf: Array, distance: Array) -> Array:
 
 def _describe(config, model: Model, step: Array, points: Array):
     now = moment(config, model, step)
-    sample = query(model.field, points, detail=now.detail, with_feature=True)
+    # features that nothing has taught would mislead the skeleton
+    taught = config.loss.feature > 0 or config.loss.match > 0
+    sample = query(model.field, points, detail=now.detail, with_feature=taught)
     weights, _ = skin(
         model.bones,
         rest_pose(model.bones),
@@ -176,8 +178,8 @@ def asset_of(
             "or look at pictures/ for what went wrong"
         )
     points = jnp.asarray(vertices)
-    color, feature, weights = (
-        np.asarray(v) for v in surfaces.describe(model, step, points)
+    color, feature, weights = jax.tree.map(
+        np.asarray, surfaces.describe(model, step, points)
     )
     moved = [
         surfaces.move(model, jnp.asarray(f), points) for f in range(surfaces.count)

@@ -7,7 +7,6 @@ The clip's object space is moved and scaled so that the object fills field space
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -128,6 +127,7 @@ def draw_law(
             (thin, slender),
         ]
         law = sum(w * p / max(p.sum(), 1e-9) for w, p in parts)
+        law = law if law.sum() > 0 else np.ones(mask.shape)  # the animal is not there
         laws.append(np.cumsum(law.reshape(-1) / law.sum()))
     return np.stack(laws).astype(np.float32)
 
@@ -137,8 +137,8 @@ def frozen_of(
 ) -> dict[str, Any]:
     """Constant arrays of a clip for training at the recipe's resolution.
 
-    ``flow`` maps a signed frame gap to (flow [t h w 2], confidence [t h w]) in pixels of
-    the training resolution; rows without a partner have confidence zero.
+    ``flow`` maps a signed frame gap to (flow [t h w 2], confidence [t h w]) in pixels
+    of the training resolution; rows without a partner have confidence zero.
     """
     size = training_size(clip.masks.shape[1:], config.data.resolution)
     soft = _shrink(clip.masks.astype(np.float32), size)

@@ -17,7 +17,12 @@ from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective import reconstruct, regularize
 from adreamer_jax.render.volume import Rendered, render
 from adreamer_jax.scene.bones import posed_bones, posed_from_rest, rest_pose
-from adreamer_jax.scene.field import distance_with_normal, query, signed_distance
+from adreamer_jax.scene.field import (
+    distance_with_normal,
+    mirror,
+    query,
+    signed_distance,
+)
 from adreamer_jax.scene.pose import clip_cameras, root_poses
 from adreamer_jax.scene.skinning import mahalanobis
 from adreamer_jax.systems.animatable.clipdata import Batch
@@ -25,7 +30,6 @@ from adreamer_jax.systems.animatable.model import (
     Model,
     Moment,
     carry,
-    mirror,
     moment,
     occupied_posed,
     sample_posed,
@@ -87,7 +91,8 @@ class View:
         depth = self.out.depth / share[..., 0]
         self.surface = self.rays.origins + depth[..., None] * self.rays.directions
         self.depth = depth
-        self.hit = jax.lax.stop_gradient((self.out.mask > 0.5).astype(jnp.float32))
+        # fog counts by its opacity: a limb that is not there yet can still learn to move
+        self.hit = jax.lax.stop_gradient(self.out.mask)
 
 
 def extraction_losses(
@@ -112,7 +117,7 @@ def extraction_losses(
         if name in weights:
             terms[name] = function(*arguments, **numbers)
 
-    _clip_terms(config, model, view, batch, size, count, keys[1], put, weights)
+    _clip_terms(config, model, view, batch, now, size, count, keys[1], put, weights)
     _shape_terms(config, model, upkeep, view, now, keys[2], put, weights)
     _motion_terms(config, model, view, now, batch, count, put, weights)
 
@@ -130,15 +135,19 @@ def extraction_losses(
     return total, metrics
 
 
-def _clip_terms(config, model, view, batch, size, count, key, put, weights) -> None:
+def _clip_terms(
+    config, model, view, batch, now, size, count, key, put, weights
+) -> None:
     """Agreement with the clip."""
-    out, ones = view.out, jnp.ones_like(batch.mask)
+    out = view.out
+    background = ramp(config.loss_numbers.background, now.progress)
+    importance = batch.mask + background * (1.0 - batch.mask)
     gray_key, match_key = jax.random.split(key)
     gray = jax.random.uniform(gray_key, (*batch.mask.shape, 1))
     truth = batch.color * batch.mask[..., None] + gray * (1.0 - batch.mask[..., None])
     ours = view.color + gray * (1.0 - out.mask[..., None])
-    put("rgb", reconstruct.rgb_loss, ours, truth, ones)
-    put("mask", reconstruct.mask_loss, out.mask, batch.mask, ones)
+    put("rgb", reconstruct.rgb_loss, ours, truth, importance)
+    put("mask", reconstruct.mask_loss, out.mask, batch.mask, background=background)
 
     unit = _FLOW_UNIT * max(size)
     if "flow" in weights or "cycle" in weights:
@@ -222,19 +231,16 @@ def _shape_terms(config, model, upkeep, view, now, key, put, weights) -> None:
         put("eikonal", regularize.eikonal_loss, slope)
         put("smooth", regularize.smooth_loss, here, nearby)
     if "symmetry" in weights:
-        across = jnp.clip(mirror(model.plane, points), -1.0, 1.0)
+        across = jnp.clip(mirror(field.plane, points), -1.0, 1.0)
         pair = jnp.concatenate([points, across])
         sdf = jnp.split(signed_distance(field, pair, detail=detail), 2)
         put("symmetry", regularize.symmetry_loss, *sdf)
     if "visibility" in weights:
-        slots = view.out.slots
-        seen = jnp.cumsum(view.out.weights, axis=1)
-        through = jnp.where(slots.valid, jnp.clip(1.0 - seen, 0.0, 1.0), 0.0)
         put(
             "visibility",
             reconstruct.visibility_loss,
             view.out.extra.visibility,
-            through,
+            view.out.light,
         )
     if "hidden_visibility" in weights:
         random = jax.random.uniform(c, points.shape, minval=-1.0, maxval=1.0)
@@ -256,7 +262,11 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     centers = rest.translation
     put("motion_size", regularize.motion_size_loss, view.motion, centers)
     put("gauge", regularize.gauge_loss, view.motion, centers)
-    put("neighbor", regularize.neighbor_loss, view.motion, centers)
+    if "neighbor" in weights:
+        between = stop(regularize.midpoints(centers).reshape(-1, 3))
+        sdf = signed_distance(stop(model.field), between, detail=now.detail)
+        joined = jax.nn.sigmoid(-sdf / now.beta).reshape((len(centers),) * 2)
+        put("neighbor", regularize.neighbor_loss, view.motion, centers, joined)
     if "bone_smooth" in weights:
         later = posed_from_rest(bones, view.time + 1.0 / count)
         put("bone_smooth", regularize.bone_smooth_loss, view.motion, later, centers)

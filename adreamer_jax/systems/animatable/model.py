@@ -1,4 +1,4 @@
-"""The model of AnimatableDreamer: canonical field, bones, root pose, symmetry plane.
+"""The model of AnimatableDreamer: canonical field, bones, root pose.
 
 `World` is the model at a moment of training (step-dependent sharpness and detail given
 as numbers); its functions are what the renderer is handed. All lengths are in field
@@ -7,13 +7,14 @@ space; `Frame` says how field space lies in the clip's object space.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from adreamer_jax.core.schedule import log_ramp, ramp
+from adreamer_jax.core.schedule import ramp
 from adreamer_jax.scene.bones import Bones, posed_from_rest
 from adreamer_jax.scene.field import FieldParams, density, query, signed_distance
 from adreamer_jax.scene.pose import PoseParams
@@ -29,7 +30,6 @@ class Model(struct.PyTreeNode):
     field: FieldParams
     bones: Bones
     pose: PoseParams
-    plane: Float[Array, "4"]  # mirror plane of the rest shape: normal, offset
 
 
 class Moment(NamedTuple):
@@ -57,8 +57,8 @@ def moment(config: Any, model: Model, step: Array) -> Moment:
     if scene.beta_learned:
         beta = jnp.exp(model.field.log_beta)
     else:
-        fraction = progress / scene.beta_ramp
-        beta = log_ramp(scene.beta_start, scene.beta_end, fraction)
+        knots = tuple((at, math.log(value)) for at, value in scene.beta)
+        beta = jnp.exp(ramp(knots, progress))
     return Moment(progress, beta, ramp(scene.detail, progress))
 
 
@@ -167,15 +167,6 @@ def posed_distance(
     )
     sdf = signed_distance(model.field, rest.reshape(-1, 3), detail=now.detail)
     return sdf.reshape(points.shape[:2])
-
-
-def mirror(
-    plane: Float[Array, "4"], points: Float[Array, "*b 3"]
-) -> Float[Array, "*b 3"]:
-    """Points on the other side of the plane normal . x = offset."""
-    normal = plane[:3] / jnp.linalg.norm(plane[:3])
-    height = points @ normal - plane[3]
-    return points - 2.0 * height[..., None] * normal
 
 
 def stop(tree):

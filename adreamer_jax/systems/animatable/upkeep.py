@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from adreamer_jax.core.camera import project
@@ -23,6 +24,7 @@ from adreamer_jax.scene.pose import clip_cameras
 from adreamer_jax.systems.animatable.model import Model, carry, moment
 from adreamer_jax.types import Array, Bool, Float
 
+SEED_CELLS = 48  # a side, of the grid that bones are spread in
 _MARGIN = 0.05  # of the boxes, in field space
 
 
@@ -61,13 +63,6 @@ def hull_share(
     return jnp.mean(hits.astype(jnp.float32), axis=0)
 
 
-def dilate(grid: Bool[Array, "n n n"]) -> Bool[Array, "n n n"]:
-    """Cells that are true or have a true neighbor (of 26)."""
-    return jax.lax.reduce_window(
-        grid, False, jax.lax.bitwise_or, (3, 3, 3), (1, 1, 1), "SAME"
-    )
-
-
 def refresh(
     config: Any, model: Model, frozen: dict, step: Array
 ) -> tuple[Array, Array]:
@@ -76,12 +71,28 @@ def refresh(
     cells = config.render.occupancy_cells
     points = grid_points(cells)
     sdf = signed_distance(model.field, points, detail=now.detail)
-    near = sdf < config.render.occupancy_margin + 2.0 * now.beta
+    # half a cell's diagonal: no point of a cell is farther from its center
+    band = config.render.occupancy_band + config.render.occupancy_margin * now.beta
+    near = sdf < 3.0**0.5 / cells + band
     growing = now.progress < config.render.grow_until
     hull = hull_share(model, frozen, points) > config.render.grow_share
-    near = near | (hull & growing)
-    grid = dilate(near.reshape((cells,) * 3))
+    reach = sdf < config.render.grow_reach
+    near = near | (hull & reach & growing)
+    grid = near.reshape((cells,) * 3)
     return grid, posed_boxes(config, model, near, points, frozen["masks"].shape[0])
+
+
+def boundary(grid: Bool[Array, "n n n"]) -> Bool[Array, "n n n"]:
+    """True cells of which one of the six neighbors is false or outside."""
+    inner = grid
+    for axis in range(3):
+        for shift in (-1, 1):
+            padded = jnp.pad(grid, [(1, 1) if a == axis else (0, 0) for a in range(3)])
+            start = 1 + shift
+            inner &= jax.lax.slice_in_dim(
+                padded, start, start + grid.shape[axis], axis=axis
+            )
+    return grid & ~inner
 
 
 def posed_boxes(
@@ -91,8 +102,14 @@ def posed_boxes(
     points: Float[Array, "n 3"],
     count: int,
 ) -> Float[Array, "t 2 3"]:
-    """Box of the occupied cells carried to every frame."""
-    (index,) = jnp.nonzero(near, size=4096, fill_value=-1)
+    """Box of the occupied cells carried to every frame.
+
+    Only cells with an empty neighbor are carried: the outermost ones are among them,
+    and they fit into as many places as the cube has outer faces.
+    """
+    cells = round(points.shape[0] ** (1 / 3))
+    edge = boundary(near.reshape((cells,) * 3)).reshape(-1)
+    (index,) = jnp.nonzero(edge, size=6 * cells**2, fill_value=-1)
     chosen = points[index]
     valid = (index >= 0)[None, :, None]
     time = frame_time(jnp.arange(count, dtype=jnp.float32), count)
@@ -116,32 +133,65 @@ def interior(
 ) -> tuple[Array, Array]:
     """Points of the cube and whether bones should fill them (shape or weak hull)."""
     now = moment(config, model, step)
-    points = grid_points(48)
+    points = grid_points(SEED_CELLS)
     sdf = signed_distance(model.field, points, detail=now.detail)
     hull = hull_share(model, frozen, points) > config.scene.bones.seed_share
     near = sdf < config.scene.bones.seed_reach
-    return points, (sdf < 0.0) | (hull & near)
+    return (sdf < 0.0) | (hull & near)
 
 
 def seed_bones(
-    points: Float[np.ndarray, "n 3"], *, count: int, seed: int
+    inside: Bool[np.ndarray, "n n n"],
+    *,
+    count: int,
+    seed: int,
+    plane: Float[np.ndarray, "4"] | None = None,
 ) -> tuple[Float[np.ndarray, "bones 3"], Float[np.ndarray, "bones"]]:
-    """Centers (k-means) that fill the points and each one's scale.
+    """Centers (k-means) that fill the cells of the cube and each one's scale.
 
+    A cell counts in inverse proportion to the square of the thickness of its part, so
+    that bones lie evenly along the length of limbs and trunk instead of crowding in the
+    trunk. With a mirror plane they come in pairs, one on either side, and an odd one in the
+    middle: two limbs that have melted into one can part only if each has its bones.
     Scales are 0.7 of the distance to the nearest other center, so that neighbors
     overlap at about one scale.
     """
-    draw = np.random.default_rng(seed)
-    points = np.asarray(points, np.float64)
-    centers = points[_farthest(points, count, draw)]
+    points = np.asarray(grid_points(len(inside)), np.float64)[inside.reshape(-1)]
+    mass = 1.0 / local_thickness(inside)[inside] ** 2
+    if plane is None:
+        centers = _means(points, mass, count, seed)
+    else:
+        normal = plane[:3] / np.linalg.norm(plane[:3])
+        height = points @ normal - plane[3] / np.linalg.norm(plane[:3])
+        one_side = points - 2.0 * np.minimum(height, 0.0)[:, None] * normal
+        half = _means(one_side, mass, count // 2, seed)
+        over = half @ normal - plane[3] / np.linalg.norm(plane[:3])
+        centers = np.concatenate([half, half - 2.0 * over[:, None] * normal])
+        if count % 2:
+            centers = np.concatenate([centers, points.mean(axis=0, keepdims=True)])
+    gap = cKDTree(centers).query(centers, k=2)[0][:, 1]
+    return centers.astype(np.float32), (0.7 * np.maximum(gap, 0.05)).astype(np.float32)
+
+
+def local_thickness(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
+    """Half thickness, in cells, of the part that each inside cell belongs to."""
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
+    for _ in range(3):  # the middle of a part is at most its half thickness away
+        spread = ndimage.grey_dilation(depth, size=(3, 3, 3))
+        depth = np.where(inside, np.maximum(depth, np.minimum(spread, depth + 1)), 0)
+    return np.maximum(depth, 1.0)
+
+
+def _means(points: np.ndarray, mass: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Centers of k-means that starts from points far from one another."""
+    centers = points[_farthest(points, count, np.random.default_rng(seed))]
     for _ in range(30):
         owner = cKDTree(centers).query(points)[1]
-        for b in range(count):
-            mine = points[owner == b]
-            if len(mine):
-                centers[b] = mine.mean(axis=0)
-    gap = cKDTree(centers).query(centers, k=2)[0][:, 1]
-    return centers.astype(np.float32), (0.7 * np.maximum(gap, 0.03)).astype(np.float32)
+        total = np.bincount(owner, mass, minlength=count)
+        sums = [np.bincount(owner, mass * points[:, a], count) for a in range(3)]
+        alive = total > 0
+        centers[alive] = np.stack(sums, axis=-1)[alive] / total[alive, None]
+    return centers
 
 
 def _farthest(points: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
