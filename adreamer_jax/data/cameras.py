@@ -37,8 +37,8 @@ def mask_boxes(masks: Bool[np.ndarray, "t h w"]) -> Float[np.ndarray, "t 4"]:
     def edges(hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return hits.argmax(1), hits.shape[1] - hits[:, ::-1].argmax(1)
 
-    left, right = edges(masks.any(1))
-    top, bottom = edges(masks.any(2))
+    left, right = edges(np.any(masks, 1))
+    top, bottom = edges(np.any(masks, 2))
     return np.stack([left, top, right, bottom], 1).astype(np.float64)
 
 
@@ -149,7 +149,8 @@ def initial_ellipsoid(
     half = extents[widest] / 2
     half_axes = np.array([half[0], half[1], depth_ratio * half.min()])
     axes = upright(rotation[widest].T)
-    return tuple(v.astype(np.float32) for v in (center, half_axes, axes))
+    single = np.float32
+    return center.astype(single), half_axes.astype(single), axes.astype(single)
 
 
 def meeting_point(

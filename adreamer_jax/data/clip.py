@@ -232,19 +232,19 @@ def load_array(path: Path, name: str | None = None) -> np.ndarray:
 
 def check_cameras(cameras: np.ndarray, count: int, path: Path) -> np.ndarray:
     """Refuse cameras that are not one rigid transform a frame, object in front."""
-    if cameras.shape != (count, 4, 4):
+    if cameras.shape != (count, 4, 4) or cameras.dtype.kind not in "fiu":
         raise ValueError(
             f"camera_from_object in {path} must have the shape ({count}, 4, 4), one "
-            f"matrix a frame, got {cameras.shape}"
+            f"matrix of numbers a frame, got {cameras.shape} of {cameras.dtype}"
         )
     cameras = cameras.astype(np.float32)
     rotations = cameras[:, :3, :3]
     gram = rotations @ rotations.transpose(0, 2, 1)
     finite = np.isfinite(cameras).all((1, 2))
-    rigid = (abs(gram - np.eye(3)) < 1e-3).all((1, 2)) & (
-        np.linalg.det(np.where(finite[:, None, None], rotations, 0)) > 0
-    )
-    rigid &= (abs(cameras[:, 3] - [0, 0, 0, 1]) < 1e-6).all(1)
+    straight = np.linalg.det(np.where(finite[:, None, None], rotations, 0)) > 0
+    orthogonal = np.all(abs(gram - np.eye(3)) < 1e-3, (1, 2))
+    last_row = np.all(abs(cameras[:, 3] - [0, 0, 0, 1]) < 1e-6, 1)
+    rigid = straight & orthogonal & last_row
     for good, rule in (
         (finite, "finite numbers"),
         (rigid, "rigid: a rotation, a translation and the row 0 0 0 1"),
@@ -369,14 +369,14 @@ def write_parts(clip: Clip, folder: Path) -> None:
 
 def header_of(clip: Clip) -> dict[str, Any]:
     """What clip.json says about a clip."""
-    known = clip.intrinsics is not None
+    known = clip.intrinsics
     return {
         "version": VERSION,
         "name": clip.name,
         "fps": float(clip.fps),
         "size": [int(side) for side in clip.images.shape[1:3]],
         "num_frames": len(clip.images),
-        "intrinsics": [float(v) for v in clip.intrinsics] if known else None,
+        "intrinsics": None if known is None else [float(v) for v in known],
         "prompt": clip.prompt,
         "cameras": clip.cameras,
         "source": clip.source,

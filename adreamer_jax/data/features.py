@@ -265,7 +265,8 @@ def features_cached(
 
     The size is a quarter of the clip's if none is given, and so is the flow's.
     """
-    size = size or tuple(max(1, side // 4) for side in clip.masks.shape[1:])
+    height, width = clip.masks.shape[1:]
+    size = size or (max(1, height // 4), max(1, width // 4))
     if clip.features is not None:
         return reduce_features(clip.features, clip.masks, size=size, channels=channels)
     known = flow or flow_cached(clip, folder, size=size)

@@ -71,11 +71,11 @@ def flow_at(
     many frames a search from nothing falls onto the wrong leg. DIS stops two octaves
     early by default; going on to full size costs three times as much and is worth it.
     """
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
     found = {}
     for i in range(max(0, -step), len(grays) - max(0, step)):
-        first = None
+        first = np.zeros((*grays[i].shape, 2), np.float32)
         if half is not None:
             first = half[i] + look_up(half[i + step // 2], half[i])
         found[i] = finder.calc(grays[i], grays[i + step], first)
@@ -116,8 +116,8 @@ def look_up(values: np.ndarray, flow: Float[np.ndarray, "h w 2"]) -> np.ndarray:
     """Values at the places that flow leads to; zero outside the picture."""
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width), np.arange(height))
-    place = (flow + np.stack([x, y], -1)).astype(np.float32)
-    return cv2.remap(values, place, None, cv2.INTER_LINEAR, borderValue=0)
+    x, y = (x + flow[..., 0]).astype(np.float32), (y + flow[..., 1]).astype(np.float32)
+    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderValue=0)
 
 
 def shrink(

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adreamer_jax.data.flow import area, flow_at, look_up
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+NO_BOX = (0, 0, 1, 1)  # not looked at when a labeled picture is given
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -138,11 +141,11 @@ def video_rate(path: Path) -> float:
     return min(float(rate), 30.0) if rate else 24.0
 
 
-def open_video(path: Path) -> av.container.InputContainer:
+def open_video(path: Path) -> InputContainer:
     """An opened video file that does have pictures."""
     try:
         container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise ValueError(
             f"{path} must be a video file, got {error}; convert it to mp4"
         ) from None
@@ -168,7 +171,7 @@ def video(path: Path) -> Iterator[tuple[int, float, np.ndarray]]:
                 turned = np.rot90(picture, round(frame.rotation / 90))
                 time = frame.time if frame.time is not None else number / 24.0
                 yield number, time, np.ascontiguousarray(turned)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise ValueError(
                 f"{path} must be a whole video, got {error}; copy or convert it anew"
             ) from None
@@ -202,8 +205,8 @@ def read_masks(path: str | Path, film: Film) -> tuple[Bool[np.ndarray, "t h w"],
     files = picture_files(path) if path.is_dir() else []
     if len(files) <= max(film.indices):
         raise ValueError(
-            "masks must be one picture of the first frame or a folder with a picture for "
-            f"each of the source's frames, got {len(files)} in {str(path)!r} "
+            "masks must be one picture of the first frame or a folder with one for "
+            f"each picture of the source, got {len(files)} in {str(path)!r} "
             f"and {max(film.indices) + 1} frames; check --config.prepare.masks"
         )
     return np.stack([read_mask(files[index], film) for index in film.indices]), True
@@ -300,7 +303,7 @@ def color_models(
     labels[~mask & grown(mask, 0.02)] = cv2.GC_PR_BGD
     colors = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(image, labels, None, *colors, 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, labels, NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
     return colors
 
 
@@ -315,8 +318,8 @@ def next_mask(
     labels[grown(inside, 0.02)] = cv2.GC_PR_BGD
     labels[inside] = cv2.GC_PR_FGD
     labels[~grown(~inside, 0.02)] = cv2.GC_FGD
-    copies = tuple(model.copy() for model in colors)
-    cv2.grabCut(image, labels, None, *copies, 1, cv2.GC_EVAL)
+    ground, coat = (model.copy() for model in colors)  # GrabCut writes into them
+    cv2.grabCut(image, labels, NO_BOX, ground, coat, 1, cv2.GC_EVAL)
     return whole((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
