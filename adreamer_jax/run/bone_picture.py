@@ -55,12 +55,14 @@ def draw_bones(
     fills, lines = picture.copy(), picture.copy()
     color = np.round(255 * palette(len(center))).astype(int).tolist()
     for bone in np.flatnonzero(shown):
-        ellipse = _ellipse(center[bone], covariance[bone], intrinsics)
-        cv2.ellipse(fills, *ellipse, 0, 360, color[bone], -1, cv2.LINE_AA, _SHIFT)
+        place, axes, angle = _ellipse(center[bone], covariance[bone], intrinsics)
+        shape = place, axes, angle, 0, 360, color[bone]
+        cv2.ellipse(fills, *shape, -1, cv2.LINE_AA, _SHIFT)
     out = cv2.addWeighted(fills, 0.55, lines, 0.45, 0)
     for bone in np.flatnonzero(shown):
-        ellipse = _ellipse(center[bone], covariance[bone], intrinsics)
-        cv2.ellipse(out, *ellipse, 0, 360, color[bone], 1, cv2.LINE_AA, _SHIFT)
+        place, axes, angle = _ellipse(center[bone], covariance[bone], intrinsics)
+        shape = place, axes, angle, 0, 360, color[bone]
+        cv2.ellipse(out, *shape, 1, cv2.LINE_AA, _SHIFT)
     _draw_tree(out, asset, skeleton, center, camera_from_object, intrinsics, frame)
     return out
 
@@ -92,7 +94,7 @@ def _ellipse(
     center: Float[np.ndarray, "3"],
     covariance: Float[np.ndarray, "3 3"],
     intrinsics: Float[np.ndarray, "4"],
-) -> tuple:
+) -> tuple[tuple[int, int], tuple[int, int], float]:
     focal, z = np.asarray(intrinsics)[:2], center[2]
     slope = np.zeros((2, 3))
     slope[[0, 1], [0, 1]] = focal / z
@@ -102,4 +104,5 @@ def _ellipse(
     angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
     place = _fixed(zbuffer.project(center, intrinsics))
     length = np.minimum(np.round(radius * 2**_SHIFT), 2**15).astype(int)
-    return tuple(map(int, place)), tuple(map(int, length)), float(angle)
+    (x, y), (first, second) = map(int, place), map(int, length)
+    return (x, y), (first, second), float(angle)

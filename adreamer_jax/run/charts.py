@@ -44,17 +44,16 @@ def chart(name: str, curves: Sequence[Curve], *, most: int = 240) -> str:
 
     The scale is logarithmic where all values are positive and span more than a decade.
     """
-    curves = [_finite(curve) for curve in curves]
-    curves = [curve for curve in curves if len(curve[0])]
-    if not curves:
+    drawn = [c for c in map(_finite, curves) if len(c[0])]
+    if not drawn:
         return ""
-    everything = np.concatenate([values for _, values in curves])
+    everything = np.concatenate([values for _, values in drawn])
     low, high = float(everything.min()), float(everything.max())
     log = low > 0 and high > 10 * low
     scale = np.log10 if log else np.asarray
     bottom, top = (float(scale(np.array(v))) for v in (low, high))
     top = top if top > bottom else bottom + 1.0
-    last = max(float(steps[-1]) for steps, _ in curves)
+    last = max(float(steps[-1]) for steps, _ in drawn)
 
     def points(steps: np.ndarray, values: np.ndarray) -> str:
         keep = np.unique(
@@ -66,11 +65,11 @@ def chart(name: str, curves: Sequence[Curve], *, most: int = 240) -> str:
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
     lines = []
-    for i, (steps, values) in enumerate(curves):
+    for i, (steps, values) in enumerate(drawn):
         mean = np.clip(smoothed(values), low, high)
         lines.append(f'<polyline class="raw s{i}" points="{points(steps, values)}"/>')
         lines.append(f'<polyline class="line s{i}" points="{points(steps, mean)}"/>')
-    final = ", ".join(tick_text(float(smoothed(v)[-1])) for _, v in curves)
+    final = ", ".join(tick_text(float(smoothed(v)[-1])) for _, v in drawn)
     frame = _frame(low, high, last, "log" if log else "")
     label = html.escape(f"{name}: {final} at the end")
     return (

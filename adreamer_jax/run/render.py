@@ -50,7 +50,7 @@ def camera_at(
     """One camera for the system's renderer."""
     values = jnp.asarray(intrinsics, jnp.float32)
     matrix = jnp.asarray(camera_from_object, jnp.float32)
-    return Camera(matrix, focal=values[:2], center=values[2:], size=tuple(size))
+    return Camera(matrix, focal=values[:2], center=values[2:], size=size)
 
 
 def on_white(picture: Picture) -> Int[np.ndarray, "h w 3"]:
@@ -134,7 +134,7 @@ class _Stage:
         asset = self.asset
         matrix = turned(asset.camera_from_object[frame], angle, self.center)
         share = min(1.0, side / max(asset.size))
-        size = tuple(round(n * share) for n in asset.size)
+        size = (round(asset.size[0] * share), round(asset.size[1] * share))
         zoom = np.array([size[1] / asset.size[1], size[0] / asset.size[0]] * 2)
         camera = camera_at(matrix, asset.intrinsics[frame] * zoom, size)
         return self.look(camera, float(frame))

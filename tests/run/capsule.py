@@ -38,7 +38,7 @@ def make_asset(frames: int = 5, bones: int = 6, rings: int = 24) -> Asset:
     turn = Rotation.from_rotvec(np.random.default_rng(3).normal(size=(bones, 3)))
     rest_from_bone[:, :3, :3] = turn.as_matrix()
     square = ((vertices[:, None] - centers) ** 2).sum(-1)
-    weights = np.exp(-square / 0.03)
+    weights = np.exp(-square / 0.06)
     weights /= weights.sum(1, keepdims=True)
     posed_from_rest = np.stack([_wag(centers, t / frames) for t in range(frames)])
     moved = np.einsum("tbij,nj->tnbi", posed_from_rest[..., :3, :3], vertices)
