@@ -1,6 +1,11 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 from adreamer_jax.run import devices
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_only_the_affected_versions_need_the_flag():
@@ -35,3 +40,13 @@ def test_a_cache_that_cannot_be_made_is_no_error(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     devices.set_backend(cache=str(tmp_path / "file" / "cache"))
     assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_importing_the_program_starts_no_backend():
+    """A flag of XLA counts only before the first array is made."""
+    lines = (
+        "import adreamer_jax.run.pipeline, adreamer_jax.run.cli",
+        "from jax._src import xla_bridge",
+        "assert not xla_bridge.backends_are_initialized()",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=ROOT)
