@@ -260,6 +260,8 @@ def make(folder, seed):
                 io[key] = torch.randn(shape, generator=generator)
         (folder / name).mkdir(parents=True, exist_ok=True)
         network.save_pretrained(folder / name)
+        for file in (folder / name).glob("diffusion_*.safetensors"):
+            file.rename(folder / name / "model.safetensors")
         save_file(io | run_eval(network, run, io), folder / name / "io.safetensors")
         print(f"wrote {folder / name}")
 
