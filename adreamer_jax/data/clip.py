@@ -240,7 +240,7 @@ def check_cameras(cameras: np.ndarray, count: int, path: Path) -> np.ndarray:
     cameras = cameras.astype(np.float32)
     rotations = cameras[:, :3, :3]
     gram = rotations @ rotations.transpose(0, 2, 1)
-    finite = np.isfinite(cameras).all((1, 2))
+    finite = np.all(np.isfinite(cameras), (1, 2))
     straight = np.linalg.det(np.where(finite[:, None, None], rotations, 0)) > 0
     orthogonal = np.all(abs(gram - np.eye(3)) < 1e-3, (1, 2))
     last_row = np.all(abs(cameras[:, 3] - [0, 0, 0, 1]) < 1e-6, 1)
