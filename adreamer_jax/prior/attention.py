@@ -1,8 +1,8 @@
 """Softmax attention that never holds all logits on a CPU.
 
-Queries are taken a block at a time and every block is recomputed in the backward pass,
-so memory grows with one block of logits instead of with tokens squared. On a GPU in
-half precision the flash kernel of cuDNN does the same; everything else is plain XLA.
+Queries are taken a block of one head at a time and every block is recomputed in the
+backward pass, so memory grows with one block of logits instead of with tokens squared.
+On a GPU in half precision the flash kernel of cuDNN does the same; all else is XLA's.
 Letters: b batch, q queries, k keys, h heads, d width of a head.
 """
 
@@ -17,7 +17,8 @@ from adreamer_jax.types import Array, Float
 
 Implementation = Literal["blocked", "xla", "cudnn"]
 
-_BLOCK = 128  # queries at a time: their logits stay in the cache of one core
+_LOGITS = 2**18  # of one head at a time: they stay in the cache of one core
+_FEWEST_ROWS = 256  # queries at a time, however many keys: a matmul wants some
 _WIDEST_CUDNN_HEAD = 128  # wider heads need a Hopper chip
 
 
@@ -55,33 +56,43 @@ def choose(backend: str, dtype: jnp.dtype, width: int) -> Implementation:
 
 
 def _blocked(query: Array, key: Array, value: Array) -> Array:
-    """Attention over blocks of queries, laid out so that each product is a matmul."""
+    """Attention over blocks of queries, whole only where that is small."""
     batch, queries, heads, width = query.shape
     query, key, value = (
         jnp.swapaxes(x, 1, 2).reshape(batch * heads, -1, width)
         for x in (query * width**-0.5, key, value)
     )
-    if queries <= _BLOCK:
+    rows = max(_FEWEST_ROWS, _LOGITS // key.shape[1])
+    if queries <= rows:
         mixed = _attend(query, key, value)
     else:
-        mixed = _map_blocks(query, key, value)
+        mixed = _map_blocks(query, key, value, rows)
     return jnp.swapaxes(mixed.reshape(batch, heads, queries, width), 1, 2)
 
 
-def _map_blocks(query: Array, key: Array, value: Array) -> Array:
-    """Run `_attend` on every block; queries are padded to whole blocks."""
-    queries = query.shape[1]
-    count = -(-queries // _BLOCK)
-    query = jnp.pad(query, ((0, 0), (0, count * _BLOCK - queries), (0, 0)))
-    blocks = query.reshape(query.shape[0], count, _BLOCK, -1).swapaxes(0, 1)
-    mixed = jax.lax.map(jax.checkpoint(lambda q: _attend(q, key, value)), blocks)
-    return mixed.swapaxes(0, 1).reshape(query.shape)[:, :queries]
+def _map_blocks(query: Array, key: Array, value: Array, rows: int) -> Array:
+    """Run `_attend` on one block of one head after the other; the last is padded."""
+    items, queries, width = query.shape
+    count = -(-queries // rows)
+    query = jnp.pad(query, ((0, 0), (0, count * rows - queries), (0, 0)))
+
+    def head(arrays: tuple[Array, Array, Array]) -> Array:
+        blocks, key, value = arrays
+        return jax.lax.map(jax.checkpoint(lambda q: _attend(q, key, value)), blocks)
+
+    blocks = query.reshape(items, count, rows, width)
+    mixed = jax.lax.map(head, (blocks, key, value))
+    return mixed.reshape(items, count * rows, width)[:, :queries]
 
 
-def _attend(query: Array, key: Array, value: Array) -> Array:
+def _attend(
+    query: Float[Array, "*b q d"], key: Float[Array, "*b k d"], value: Array
+) -> Float[Array, "*b q d"]:
     """Plain attention of scaled queries, with the softmax in float32."""
-    logits = jnp.einsum("bqd,bkd->bqk", query, key, preferred_element_type=jnp.float32)
-    # Dividing after the second product saves a pass over the logits.
+    logits = jnp.einsum(
+        "...qd,...kd->...qk", query, key, preferred_element_type=jnp.float32
+    )
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    mixed = jnp.einsum("bqk,bkd->bqd", weights.astype(value.dtype), value)
+    mixed = jnp.einsum("...qk,...kd->...qd", weights.astype(value.dtype), value)
+    # Dividing after the second product saves a pass over the logits.
     return mixed / weights.sum(-1, keepdims=True).astype(value.dtype)
