@@ -119,7 +119,7 @@ def draw(
     steps: int = 8,
     patience: int = 32,
     cone_steps: int = 16,
-    chunk: int = 1024,
+    chunk: int = 2048,
 ) -> Picture:
     """Picture of the creature: color premultiplied by coverage, coverage and depth.
 
@@ -247,20 +247,19 @@ def _cone_march(creature: Creature, camera: Camera, *, block: int, steps: int):
     pixels = jnp.stack([columns.ravel(), rows.ravel()], -1)
     origin, rays = _origin(camera), _directions(camera, pixels)
     radius = 1.15 * block * _pixel_radius(camera)
-    swell = jnp.log(3.0) / creature.sharpness  # the union lies this far outside
+    gap_at = lambda reach: _union(
+        _distances(creature, (origin + reach[:, None] * rays).T), creature.sharpness
+    )
 
     def advance(reach, _):
-        points = (origin + reach[:, None] * rays).T
-        gap = _distances(creature, points).min(0) - swell
+        gap = gap_at(reach)
         open_ = gap > radius * reach
         reach = jnp.where(open_ & (reach < FAR), reach + gap, reach)
         return reach, None
 
     reach = jax.lax.scan(advance, jnp.zeros(len(rays)), None, length=steps)[0]
-    points = (origin + reach[:, None] * rays).T
-    gap = _distances(creature, points).min(0) - swell
     touch = radius * jnp.minimum(reach, FAR)
-    score = touch / jnp.maximum(gap, 1e-6)
+    score = touch / jnp.maximum(gap_at(reach), 1e-6)
     return jnp.maximum(reach - touch, 0.0), score
 
 

@@ -25,6 +25,8 @@ __all__ = ["CAPSULES", "ViewSets", "composite", "sample_sets"]
 
 VIEWS = 4
 CAPSULES = 40  # of the species that has most
+BLOCK = 2  # pixels: the side of the squares that are culled together
+SHARE = 0.52  # of those squares that the largest animals may touch
 REACH = 0.96  # farthest point of every animal from the origin
 
 
@@ -51,7 +53,7 @@ def sample_sets(
     parallel: int = 1,
     elevation_deg: tuple[float, float] = (-10.0, 40.0),
     fov_deg: tuple[float, float] = (35.0, 60.0),
-    fill: tuple[float, float] = (0.80, 1.02),
+    fill: tuple[float, float] = (0.82, 1.08),
     **wishes,
 ) -> ViewSets:
     """Four-view sets ``start`` to ``start + count`` of a seed.
@@ -63,6 +65,8 @@ def sample_sets(
     pose, color, pattern, build, natural) go to `zoo.sample_individual`. ``parallel``
     pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU.
     """
+    if size % BLOCK:
+        raise ValueError(f"size must be a multiple of {BLOCK}, got {size}; round it")
     stream = stream or ("evaluation" if held_out else "training")
     streams = [zoo.generator(seed, stream, start + i) for i in range(count)]
     animals = [zoo.sample_individual(r, held_out=held_out, **wishes) for r in streams]
@@ -155,7 +159,7 @@ def _draw_sets(creatures, lights, cameras, *, samples: int, parallel: int):
     def one(pair):
         camera, i = pair
         pick = lambda tree: jax.tree.map(lambda x: x[i], tree)
-        picture = draw(pick(creatures), pick(lights), camera, cone_steps=10, **fine)
+        picture = draw(pick(creatures), pick(lights), camera, **fine)
         rgba = jnp.concatenate([picture.color, picture.mask[..., None]], -1)
         return jnp.round(255.0 * rgba).astype(jnp.uint8)
 
