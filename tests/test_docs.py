@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,6 +20,18 @@ COMMANDS = [
     for line in block.splitlines()
     if "python main.py" in line
 ]
+
+EXTRAS = ("viser",)  # imported where asked for; pyproject.toml names them
+INSTALLED_AS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "cv2": "opencv-python-headless",
+    "dm_pix": "dm-pix",
+    "huggingface_hub": "huggingface-hub",
+    "ml_collections": "ml-collections",
+    "orbax": "orbax-checkpoint",
+    "skimage": "scikit-image",
+}
 
 
 def name_of(path):
@@ -104,10 +117,32 @@ def test_every_recipe_has_its_sizes(path):
         recipe.load_recipe(f"{path}:no-such-size")
 
 
-def test_requirements_need_no_torch():
+def required():
+    """The packages that requirements.txt asks for."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    names = [re.split(r"[<>=\[ ]", line)[0] for line in lines if line[:1] != "#"]
-    assert "jax" in names and not {"torch", "tensorflow"} & set(names)
+    return {re.split(r"[<>=\[ ]", line)[0] for line in lines if line[:1] != "#"}
+
+
+def imported(path):
+    """Packages that a file imports, by the names that installers know."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        yield from (name.split(".")[0] for name in names)
+
+
+def test_requirements_need_no_torch():
+    assert "jax" in required() and not {"torch", "tensorflow"} & required()
+
+
+def test_what_is_imported_is_required():
+    found = {name for path in SOURCES for name in imported(path)}
+    foreign = found - set(sys.stdlib_module_names) - {"adreamer_jax", *EXTRAS}
+    assert {INSTALLED_AS.get(name, name) for name in foreign} <= required()
 
 
 def test_every_package_is_installed():
