@@ -50,6 +50,7 @@ def default() -> ConfigDict:
                 mlp_width=128,
                 mlp_depth=5,
                 symmetric=True,  # one shape for both sides of a learned mirror plane
+                stance=6.0,  # 2: starts as an ellipsoid; more: boxier below, for legs
                 density="volsdf",  # or "neus"
                 beta=((0.0, 0.06), (0.7, 0.012)),  # sharpness over the run, geometric
                 beta_learned=False,
@@ -66,7 +67,7 @@ def default() -> ConfigDict:
             ),
             skin=dict(delta=False),  # learned correction of the skinning
             warp=dict(blend="dqs"),  # or "lbs"
-            pose=dict(motion="cosine", terms=16, zoom=False),  # or "frames", "mlp"
+            pose=dict(motion="cosine", terms=6, zoom=False),  # or "frames", "mlp"
         )
     )
     config.render = ConfigDict(
@@ -105,7 +106,7 @@ def default() -> ConfigDict:
             bone=0.0,
             bone_smooth=0.0,
             camera_prior=0.02,
-            camera_acceleration=3.0,
+            camera_acceleration=30.0,
             motion_size=0.02,
             gauge=1.0,
             neighbor=10.0,
@@ -155,6 +156,7 @@ def default() -> ConfigDict:
             log_every=20,
             save_every=200,
             show_every=300,
+            mesh_level=1.5,  # surfaces lie so many beta outside of the zero set
             mesh_cells=72,  # along the longest side of a frame's surface
             rest_cells=96,  # along the cube for the rest mesh
             devices=1,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adreamer_jax.types import Array, Float, Int, Key
+from adreamer_jax.types import Array, Bool, Float, Int, Key
 
 _PRIMES = (1, 2654435761, 805459861)
 _CORNERS = tuple((i & 1, (i >> 1) & 1, (i >> 2) & 1) for i in range(8))
@@ -67,6 +67,11 @@ def _levels(spec: GridSpec):
         jnp.asarray(multipliers),
         jnp.asarray(dense),
     )
+
+
+def _inside(points: Float[Array, "N 3"]) -> Bool[Array, "N 3"]:
+    """Where a coordinate has not been moved onto the cube, which has no slope."""
+    return (points >= 0.0) & (points <= 1.0)
 
 
 def _cell(points: Float[Array, "N 3"], cells: Float[Array, ""]):
@@ -189,7 +194,6 @@ def _encode_forward(tables, points, spec):
 
 def _encode_backward(spec, saved, cotangent):
     tables, points = saved
-    inside = (points >= 0.0) & (points <= 1.0)
 
     def level(_, x):
         table, cells, multipliers, dense, g = x
@@ -204,7 +208,7 @@ def _encode_backward(spec, saved, cotangent):
     # contracted outside of the loop: inside, the product breaks up the fused look-ups
     g = _split(cotangent, spec)
     d_points = jnp.stack([jnp.einsum("lnf,lnf->n", s, g) for s in slopes], axis=-1)
-    return d_tables, jnp.where(inside, d_points, 0.0)
+    return d_tables, jnp.where(_inside(points), d_points, 0.0)
 
 
 encode.defvjp(_encode_forward, _encode_backward)
@@ -232,7 +236,8 @@ def encode_with_slopes(
         return None, (total, *d)
 
     _, (features, *slopes) = jax.lax.scan(level, None, (tables, *_levels(spec)))
-    return _join(features), jnp.stack([_join(s) for s in slopes], axis=1)
+    stacked = jnp.stack([_join(s) for s in slopes], axis=1)
+    return _join(features), jnp.where(_inside(points)[..., None], stacked, 0.0)
 
 
 def _slopes_forward(tables, points, spec):
@@ -241,6 +246,7 @@ def _slopes_forward(tables, points, spec):
 
 def _slopes_backward(spec, points, cotangents):
     g, h = cotangents
+    h = jnp.where(_inside(points)[..., None], h, 0.0)
 
     def level(_, x):
         cells, multipliers, dense, g, *h = x

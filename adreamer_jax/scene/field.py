@@ -44,6 +44,7 @@ class FieldSpec:
     offset_scale: float = 0.05  # of the learned part of the distance
     density: str = "volsdf"  # or "neus"
     symmetric: bool = True
+    stance: float = 2.0  # exponent of the initial shape's lower half; 2: an ellipsoid
 
     @property
     def channels(self) -> int:
@@ -124,7 +125,7 @@ def _init_backbone(key: Key, spec: FieldSpec) -> Params:
 def height(
     plane: Float[Array, "4"], points: Float[Array, "*b 3"]
 ) -> Float[Array, "*b"]:
-    """Signed distance of points to the plane normal . x = offset, of any normal."""
+    """Signed distance of points to the plane; only the normal's direction counts."""
     return points @ normalize(plane[:3]) - plane[3]
 
 
@@ -146,20 +147,27 @@ def folded(field: FieldParams, points: Float[Array, "*b 3"]) -> Float[Array, "*b
 def ellipsoid_sdf(
     field: FieldParams, points: Float[Array, "*b 3"]
 ) -> Float[Array, "*b"]:
-    """First-order distance to the initial ellipsoid, |p| (|p| - 1) / |p / r| in p / r.
+    """First-order distance to the initial shape: (n - 1) / |grad n| for its norm n.
 
-    Exact on the surface and for spheres; its gradient is near one where it matters.
+    The norm of p / r has exponent 2 above the center, and ``spec.stance`` well below
+    it, which makes the lower half a rounded box: legs stand under the sides of a body,
+    and an ellipsoid, lowest in the middle, would have them all grow there.
     """
-    center, axes, radii = jax.lax.stop_gradient((field.center, field.axes, field.radii))
-    local = jnp.einsum("ij,...j->...i", axes, points - center)
-    scaled = safe_norm(local / radii)
-    slope = safe_norm(local / radii**2)
-    smallest = jnp.min(radii)
+    center, axes, radii = jax.lax.stop_gradient(
+        (field.center, field.axes, field.radii)
+    )
+    local = jnp.einsum("ij,...j->...i", axes, points - center) / radii
+    below = jnp.clip(2.0 * local[..., 1:2], 0.0, 1.0)  # the second axis points down
+    p = 2.0 + (field.spec.stance - 2.0) * below * below * (3.0 - 2.0 * below)
+    size = jnp.maximum(jnp.abs(local), 1e-4)
+    norm = jnp.sum(size**p, axis=-1, keepdims=True) ** (1.0 / p)
+    slope = safe_norm((size / norm) ** (p - 1.0) / radii)
+    norm = norm[..., 0]
     # inside, near the center, the quotient is not defined: go over to a cone
     return jnp.where(
-        scaled > 0.3,
-        scaled * (scaled - 1.0) / jnp.maximum(slope, 1e-6),
-        (scaled - 1.0) * smallest,
+        norm > 0.3,
+        (norm - 1.0) / jnp.maximum(slope, 1e-3),
+        (norm - 1.0) * jnp.min(radii),
     )
 
 

@@ -140,8 +140,14 @@ def test_the_slopes_do_not_move_points(tables, points):
 
 def test_outside_of_the_cube_nothing_pulls(tables):
     outside = jnp.array([[-0.5, 0.3, 0.3], [0.3, 1.5, 0.3]])
-    gradient = jax.jit(jax.grad(lambda p: encode(tables, p, SPEC).sum()))(outside)
+    gradient, slopes = jax.jit(
+        lambda p: (
+            jax.grad(lambda p: encode(tables, p, SPEC).sum())(p),
+            encode_with_slopes(tables, p, SPEC)[1].sum(-1),
+        )
+    )(outside)
     assert gradient[0, 0] == 0 and gradient[1, 1] == 0
+    np.testing.assert_allclose(slopes, gradient, atol=1e-4)
     assert np.all(np.isfinite(gradient)) and np.any(gradient)
 
 

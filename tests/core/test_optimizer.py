@@ -15,7 +15,11 @@ def group(path):
 
 
 def params():
-    return {"a": jnp.array([1.0, -2.0]), "b": [jnp.full((), 3.0)], "c": jnp.ones(3)}
+    return {
+        "a": jnp.array([1.0, -2.0]),
+        "b": [jnp.full((), 3.0, jnp.float32)],
+        "c": jnp.ones(3),
+    }
 
 
 def run(optimizer, gradients, start):

@@ -16,7 +16,6 @@ import numpy as np
 
 from adreamer_jax.core.hashgrid import GridSpec
 from adreamer_jax.core.optimizer import grouped_adam
-from adreamer_jax.core.schedule import ramp
 from adreamer_jax.data.features import features_cached
 from adreamer_jax.data.flow import flow_cached
 from adreamer_jax.scene.bones import BonesSpec, init_bones
@@ -48,7 +47,7 @@ __all__ = ["make"]
 
 
 def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
-    """The system for a clip and its constant arrays; flow and descriptors are cached."""
+    """The system for a clip and its constant arrays; flow and features are cached."""
     count = len(clip.masks)
     size = training_size(clip.masks.shape[1:], config.data.resolution)
     start, space = start_of(config, clip)
@@ -120,6 +119,7 @@ def init_model(
 ) -> Model:
     """A closed ellipsoid with resting bones under the first guesses of the cameras."""
     keys = jax.random.split(key, 3)
+    start = jax.tree.map(jnp.asarray, start)
     scene, count = config.scene, shape[0]
     spec = FieldSpec(
         backbone=scene.field.backbone,
@@ -131,6 +131,7 @@ def init_model(
         density=scene.field.density,
         features=features,
         symmetric=scene.field.symmetric,
+        stance=scene.field.stance,
     )
     field = init_field(
         keys[0],
@@ -234,7 +235,7 @@ def train_step(
     key: Key,
     axis: str | None = None,
 ):
-    """The state after one step on a batch; a step with non-finite numbers is skipped."""
+    """The state after a step on a batch; one with non-finite numbers is skipped."""
 
     def objective(model: Model):
         return extraction_losses(
@@ -287,8 +288,8 @@ def with_bones(
     fresh = init_bones(
         key,
         bones.spec,
-        center=centers,
-        scale=scales,
+        center=jnp.asarray(centers),
+        scale=jnp.asarray(scales),
         num_frames=frozen["masks"].shape[0],
     )
     return state.replace(params=state.params.replace(bones=fresh))

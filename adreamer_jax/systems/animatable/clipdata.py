@@ -62,7 +62,7 @@ def start_of(config: Any, clip: Clip) -> tuple[Start, Frame]:
     given = clip.camera_from_object
     if given is None or config.data.cameras == "constant":
         cameras = constant_camera(clip.masks, intrinsics)
-    elif config.data.cameras == "smooth" and clip.cameras != "exact":
+    elif config.data.cameras == "smooth" and clip.cameras == "noisy":
         cameras = smooth_cameras(given, degree=config.data.smooth_degree)
     else:
         cameras = np.asarray(given, np.float32)

@@ -186,7 +186,7 @@ def _match_term(config, model, view, batch, key, unit, put) -> None:
     """Where descriptors are found on the model must project to where they were seen."""
     frames, rays = batch.mask.shape
     some = min(rays, config.loss_numbers.match_rays)
-    flat = lambda x: x.reshape(frames * rays, *x.shape[2:])  # noqa: E731
+    flat = lambda x: x.reshape(frames * rays, *x.shape[2:])
     candidates = jax.random.permutation(key, frames * rays)[: frames * some]
     found = reconstruct.matched_points(
         batch.feature[:, :some].reshape(frames * some, -1),

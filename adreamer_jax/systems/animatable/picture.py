@@ -28,7 +28,7 @@ def posed_normals(
     config: Any, model: Model, now, time: Array, points: Float[Array, "f k 3"]
 ) -> Float[Array, "f k 3"]:
     """Unit gradient of the distance at posed points, through the backward warp."""
-    distance = lambda p: posed_distance(config, model, now, time, p)  # noqa: E731
+    distance = lambda p: posed_distance(config, model, now, time, p)
     values, pull = jax.vjp(distance, points)
     return normalize(pull(jnp.ones_like(values))[0])
 
@@ -89,7 +89,7 @@ def draw(
     mask, depth, channels = map_chunks(one, mixed, chunk=chunk)
     back = np.empty(total, np.int64)
     back[order[::-1]] = np.arange(len(order))[::-1]
-    shape = lambda x: x[back].reshape(*camera.size, *x.shape[1:])  # noqa: E731
+    shape = lambda x: x[back].reshape(*camera.size, *x.shape[1:])
     normal = normalize(channels[:, 6:9]) @ rotation.T
     share = jnp.maximum(mask, 1e-3)
     return Picture(

@@ -151,8 +151,8 @@ def seed_bones(
 
     A cell counts in inverse proportion to the square of the thickness of its part, so
     that bones lie evenly along the length of limbs and trunk instead of crowding in the
-    trunk. With a mirror plane they come in pairs, one on either side, and an odd one in the
-    middle: two limbs that have melted into one can part only if each has its bones.
+    trunk. With a mirror plane they come in pairs, one on either side, and an odd one in
+    the middle: two limbs that have melted into one can part only if each has its bones.
     Scales are 0.7 of the distance to the nearest other center, so that neighbors
     overlap at about one scale.
     """
@@ -162,10 +162,10 @@ def seed_bones(
         centers = _means(points, mass, count, seed)
     else:
         normal = plane[:3] / np.linalg.norm(plane[:3])
-        height = points @ normal - plane[3] / np.linalg.norm(plane[:3])
+        height = points @ normal - plane[3]
         one_side = points - 2.0 * np.minimum(height, 0.0)[:, None] * normal
         half = _means(one_side, mass, count // 2, seed)
-        over = half @ normal - plane[3] / np.linalg.norm(plane[:3])
+        over = half @ normal - plane[3]
         centers = np.concatenate([half, half - 2.0 * over[:, None] * normal])
         if count % 2:
             centers = np.concatenate([centers, points.mean(axis=0, keepdims=True)])

@@ -1,0 +1,96 @@
+"""Train, export and evaluate arms of a recipe on clips, without videos and pages.
+
+    python benchmarks/sweep.py RUNS --clips=DIR/husky_arc,DIR/fox_arc --arms=full,no_flow
+    python benchmarks/extraction.py DIR RUNS/full          the table of an arm
+
+Every pair of arm and clip is a work folder RUNS/<arm>/<clip>, trained by the same code
+as main.py; a finished or interrupted one goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+
+ARMS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "seed1": {"run.seed": 1},
+    "seed2": {"run.seed": 2},
+    "no_symmetry": {"scene.field.symmetric": False},
+    "no_cameras": {"data.cameras": "constant", "optimizer.rates.camera": 1e-2},
+    "no_flow": {"loss.flow": 0.0},
+    "matching": {"loss.match": 0.2, "loss.feature": 0.02},
+    "no_cycle": {"loss.cycle": 0.0},
+    "no_neighbor": {"loss.neighbor": 0.0},
+    "ellipsoid": {"scene.field.stance": 2.0},
+    "zero_level": {"run.mesh_level": 0.0},
+    "rigid": {"optimizer.rates.motion": 0.0, "optimizer.rates.bones": 0.0},
+    "linear_blend": {"scene.warp.blend": "lbs"},
+    "delta_skin": {"scene.skin.delta": True},
+    "time_network": {"scene.bones.motion": "mlp", "scene.pose.motion": "mlp"},
+}
+
+
+def recipe_of(arm: str, clip: str, size: str) -> Any:
+    """The extraction recipe with an arm's changes."""
+    import extract
+
+    config = extract.get_config(size)
+    config.data.clip = clip
+    for name, value in ARMS[arm].items():
+        *path, last = name.split(".")
+        section = config
+        for word in path:
+            section = section[word]
+        section[last] = value
+    return config
+
+
+def run(arm: str, clip: str, size: str, workdir: Path) -> dict[str, Any]:
+    """One arm on one clip; what its evaluation says."""
+    from adreamer_jax.run import pipeline
+    from adreamer_jax.run.train import train
+
+    config = recipe_of(arm, clip, size)
+    started, spent = time.monotonic(), time.process_time()
+    model = pipeline.build(config, workdir)
+    state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
+    pipeline.export(model, state, workdir)
+    pipeline.evaluate(model, state, workdir)
+    used = {
+        "wall_seconds": time.monotonic() - started,
+        "cpu_seconds": time.process_time() - spent,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+    }
+    (workdir / "resources.json").write_text(json.dumps(used) + "\n")
+    return json.loads((workdir / "evaluation.json").read_text())
+
+
+def main() -> None:
+    """Run all pairs one after the other."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("runs", type=Path)
+    words.add_argument("--clips", required=True)
+    words.add_argument("--arms", default="full")
+    words.add_argument("--size", default="default")
+    asked = words.parse_args()
+
+    from adreamer_jax.run import devices
+
+    devices.set_backend(devices.CACHE)
+    for arm in asked.arms.split(","):
+        for clip in asked.clips.split(","):
+            found = run(arm, clip, asked.size, asked.runs / arm / Path(clip).name)
+            print(arm, Path(clip).name, json.dumps(found)[:2000], flush=True)
+
+
+if __name__ == "__main__":
+    main()
