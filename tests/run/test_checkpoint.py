@@ -17,6 +17,12 @@ def make_state(step, *, devices=1, size=4):
     return place(own(state), make_mesh(devices))
 
 
+# The storage library leaves a pending read behind when a step cannot be opened.
+left_behind = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
 @pytest.fixture
 def saved(tmp_path):
     with Checkpoints(tmp_path / "run") as checkpoints:
@@ -55,6 +61,7 @@ def test_what_a_kill_leaves_behind_is_ignored(saved):
         assert checkpoints.steps() == [6, 8]
 
 
+@left_behind
 def test_a_damaged_step_is_passed_over_and_can_be_written_again(saved):
     for path in (saved / "6").rglob("*"):
         if path.is_file() and path.stat().st_size > 8:
@@ -68,6 +75,7 @@ def test_a_damaged_step_is_passed_over_and_can_be_written_again(saved):
         assert same_bits(checkpoints.latest(make_state(0)), make_state(6))
 
 
+@left_behind
 def test_a_foreign_checkpoint_is_refused_and_left_alone(saved):
     with Checkpoints(saved) as checkpoints:
         with pytest.raises(ValueError, match="choose another --workdir"):
