@@ -61,7 +61,7 @@ def run(arm: str, clip: str, size: str, workdir: Path) -> dict[str, Any]:
 
     config = recipe_of(arm, clip, size)
     started, spent = time.monotonic(), time.process_time()
-    model = pipeline.build(config, workdir)
+    model = pipeline.build(config, workdir, *pipeline.read(config))
     state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
     pipeline.export(model, state, workdir)
     pipeline.evaluate(model, state, workdir)

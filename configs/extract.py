@@ -159,6 +159,8 @@ def default() -> ConfigDict:
             mesh_level=1.5,  # surfaces lie so many beta outside of the zero set
             mesh_cells=72,  # along the longest side of a frame's surface
             rest_cells=96,  # along the cube for the rest mesh
+            video_side=128,  # longest side of the videos' renders, in pixels
+            picture_side=192,  # ... of the pictures at the end
             devices=1,
         )
     )
@@ -198,4 +200,6 @@ def smoke() -> ConfigDict:
     config.run.show_every = 60
     config.run.mesh_cells = 40
     config.run.rest_cells = 48
+    config.run.video_side = 48
+    config.run.picture_side = 64
     return config

@@ -27,6 +27,7 @@ class Model(NamedTuple):
     truth: Callable  # () -> the clip's truth or None; training never calls it
     system: System
     frozen: Params
+    run: Any  # the recipe's section
 
 
 def do(job: str, config: ConfigDict, workdir: Path, *, points: str = "") -> None:
@@ -115,7 +116,7 @@ def build(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -> Mod
     with timed("building the system"):
         system, frozen = animatable.make(config, clip, Path(workdir) / "cache")
     run: Any = config.run
-    return Model(run.get("stage", "extract"), clip, truth, system, frozen)
+    return Model(run.get("stage", "extract"), clip, truth, system, frozen, run)
 
 
 def export(model: Model, state: TrainState, workdir: Path) -> tuple:
@@ -131,7 +132,14 @@ def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
     from adreamer_jax.run.render import render
 
     with timed("videos"):
-        render(model.system, state, model.frozen, model.clip, workdir, **made)
+        sides = {
+            name: model.run[name]
+            for name in ("video_side", "picture_side")
+            if name in model.run
+        }
+        render(
+            model.system, state, model.frozen, model.clip, workdir, **made, **sides
+        )
 
 
 def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
