@@ -32,3 +32,15 @@ def same_bits(a, b):
     """Whether two trees hold the same bits."""
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in leaves)
+
+
+def write_end(folder: Path, state) -> None:
+    """Keep every bit of a final state where a test can compare it."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    np.savez(folder / "end.npz", *leaves)
+
+
+def read_end(folder: Path) -> list[np.ndarray]:
+    """The leaves of a final state."""
+    with np.load(folder / "end.npz") as content:
+        return [content[name] for name in content.files]

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from adreamer_jax.run.log import read_metrics
-from adreamer_jax.run.train import restore
 from tests.run import train_only
-from tests.run.common import same_bits
-from tests.run.toy import frozen_toy, run_section, toy
+from tests.run.common import read_end, same_bits
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
@@ -52,23 +50,14 @@ def lines(folder):
     return [{k: v for k, v in line.items() if keep(k)} for line in metrics]
 
 
-def test_a_small_system(tmp_path):
+@pytest.mark.parametrize(
+    ("script", "words", "steps"),
+    [("toy.py", (400,), 400), ("train_only.py", (), train_only.smoke().run.steps)],
+    ids=["a small system", "the extraction recipe"],
+)
+def test_ten_kills_change_nothing(tmp_path, script, words, steps):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start("toy.py", whole, 400).wait() == 0
-    kill_ten_times("toy.py", killed, 400, steps=400)
-    ends = [
-        restore(toy(400), frozen_toy(), run_section(), folder, stage="toy")
-        for folder in (whole, killed)
-    ]
-    assert int(ends[0].step) == 400 and same_bits(*ends)
-    assert lines(whole) == lines(killed)
-
-
-def test_the_extraction_recipe(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps = train_only.smoke().run.steps
-    assert start("train_only.py", whole).wait() == 0
-    kill_ten_times("train_only.py", killed, steps=steps)
-    ends = [train_only.trained(folder) for folder in (whole, killed)]
-    assert int(ends[0].step) == steps and same_bits(*ends)
-    assert lines(whole) == lines(killed)
+    assert start(script, whole, *words).wait() == 0
+    kill_ten_times(script, killed, *words, steps=steps)
+    assert last_step(killed) == steps and lines(whole) == lines(killed)
+    assert same_bits(read_end(whole), read_end(killed))

@@ -85,6 +85,9 @@ def run_section(**changes):
 
 if __name__ == "__main__":
     from adreamer_jax.run.train import train
+    from tests.run.common import write_end
 
     total = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    train(toy(total), frozen_toy(), run_section(), Path(sys.argv[1]), stage="toy")
+    folder = Path(sys.argv[1])
+    state = train(toy(total), frozen_toy(), run_section(), folder, stage="toy")
+    write_end(folder, state)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adreamer_jax.run import devices, pipeline, recipe
 from adreamer_jax.run.train import train
+from tests.run.common import write_end
 
 
 def smoke():
@@ -24,14 +25,9 @@ def build(folder):
     return config, pipeline.build(config, folder, clip, truth)
 
 
-def trained(folder):
-    """The state that a run in this folder has left."""
-    config, model = build(folder)
-    return pipeline.trained(model, config, folder)
-
-
 if __name__ == "__main__":
     devices.set_backend()
     folder = Path(sys.argv[1])
     config, model = build(folder)
-    train(model.system, model.frozen, config.run, folder, stage=model.stage)
+    state = train(model.system, model.frozen, config.run, folder, stage=model.stage)
+    write_end(folder, state)
