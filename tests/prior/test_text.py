@@ -1,5 +1,7 @@
 """CLIP's text tower against torch's numbers, in every published layout."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,6 +143,13 @@ def test_known_mistakes_would_be_seen(golden, monkeypatch, name):
     monkeypatch.setattr(text, "activation", lambda _: MISTAKES[name])
     found = text.text_tokens(config, params, io["in.input_ids"].astype(np.int32))
     assert error(found, io["out.last_hidden_state"]) > 10 * ATOL
+
+
+def test_a_wrong_epsilon_would_be_seen(golden):
+    config, params, io = golden
+    wrong = dataclasses.replace(config, layer_norm_eps=1e-6)
+    found = text.text_tokens(wrong, params, io["in.input_ids"].astype(np.int32))
+    assert error(found, io["out.last_hidden_state"]) > 1e-3
 
 
 def test_an_unknown_activation_is_named():
