@@ -44,7 +44,7 @@ def default() -> ConfigDict:
         dict(
             field=dict(
                 backbone="hash",  # or "mlp"
-                grid=dict(levels=8, log2_slots=14, features=2, coarsest=8, finest=128),
+                grid=dict(levels=8, log2_slots=14, features=2, coarsest=8, finest=160),
                 width=48,
                 depth=1,
                 mlp_width=128,
@@ -52,7 +52,7 @@ def default() -> ConfigDict:
                 symmetric=True,  # one shape for both sides of a learned mirror plane
                 stance=6.0,  # 2: starts as an ellipsoid; more: boxier below, for legs
                 density="volsdf",  # or "neus"
-                beta=((0.0, 0.06), (0.7, 0.012)),  # sharpness over the run, geometric
+                beta=((0.0, 0.06), (0.6, 0.012), (1.0, 0.007)),  # sharpness over the run, geometric
                 beta_learned=False,
                 detail=((0.0, 0.5), (0.33, 1.0)),  # share of open levels over the run
             ),
@@ -105,8 +105,8 @@ def default() -> ConfigDict:
             bone_mask=0.0,
             bone=0.0,
             bone_smooth=0.0,
-            camera_prior=0.02,
-            camera_acceleration=30.0,
+            camera_prior=0.2,
+            camera_acceleration=200.0,
             motion_size=0.02,
             gauge=1.0,
             neighbor=10.0,
@@ -156,7 +156,7 @@ def default() -> ConfigDict:
             log_every=20,
             save_every=200,
             show_every=300,
-            mesh_level=1.5,  # surfaces lie so many beta outside of the zero set
+            mesh_level=1.0,  # surfaces lie so many beta outside of the zero set
             mesh_cells=72,  # along the longest side of a frame's surface
             rest_cells=96,  # along the cube for the rest mesh
             video_side=128,  # longest side of the videos' renders, in pixels
