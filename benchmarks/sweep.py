@@ -1,7 +1,7 @@
 """Train, export and evaluate arms of a recipe on clips, without videos and pages.
 
-    python benchmarks/sweep.py RUNS --clips=DIR/husky_arc,DIR/fox_arc --arms=full,no_flow
-    python benchmarks/extraction.py DIR RUNS/full          the table of an arm
+    python benchmarks/sweep.py RUNS --clips=DIR/husky,DIR/fox --arms=full,no_flow
+    python benchmarks/extraction.py DIR RUNS/full        the table of an arm
 
 Every pair of arm and clip is a work folder RUNS/<arm>/<clip>, trained by the same code
 as main.py; a finished or interrupted one goes on where it was.
