@@ -10,6 +10,7 @@ unit cube.
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,9 +117,17 @@ def _take(table: Float[Array, "T F"], slot: Int[Array, "N"]) -> Float[Array, "N 
     return table.at[slot].get(mode="promise_in_bounds")
 
 
+def _sum(table, slots, weights) -> Float[Array, "N F"]:
+    """Features of one level: the corners' entries under their weights."""
+    total = jnp.zeros(())
+    for slot, weight in zip(slots, weights, strict=True):
+        total = total + weight[:, None] * _take(table, slot)
+    return total
+
+
 def _slopes(table, slots, place, cells) -> list[Float[Array, "N F"]]:
     """Derivatives of one level's features along x, y and z."""
-    d = [0.0, 0.0, 0.0]
+    d = [jnp.zeros(())] * 3
     for slot, slopes in zip(slots, _weight_slopes(place), strict=True):
         entry = _take(table, slot)
         d = [a + (cells * s)[:, None] * entry for a, s in zip(d, slopes, strict=True)]
@@ -166,7 +175,6 @@ def _scatter(slots, values, spec: GridSpec) -> Float[Array, "T F"]:
     return jax.lax.platform_dependent(slot, value, cpu=paired, default=plain)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def encode(
     tables: Float[Array, "L T F"], points: Float[Array, "N 3"], spec: GridSpec
 ) -> Float[Array, "N C"]:
@@ -174,22 +182,23 @@ def encode(
 
     Points outside are moved onto the cube. Differentiable in tables and points.
     """
+    return _encode(tables, points, spec)
 
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _encode(tables, points, spec: GridSpec) -> Any:
     def level(_, x):
         table, cells, multipliers, dense = x
         corner, place = _cell(points, cells)
         slots = _indices(corner, multipliers, dense, spec)
-        total = 0.0
-        for slot, weight in zip(slots, _weights(place), strict=True):
-            total = total + weight[:, None] * _take(table, slot)
-        return None, total
+        return None, _sum(table, slots, _weights(place))
 
     _, features = jax.lax.scan(level, None, (tables, *_levels(spec)))
     return _join(features)
 
 
 def _encode_forward(tables, points, spec):
-    return encode(tables, points, spec), (tables, points)
+    return _encode(tables, points, spec), (tables, points)
 
 
 def _encode_backward(spec, saved, cotangent):
@@ -211,10 +220,9 @@ def _encode_backward(spec, saved, cotangent):
     return d_tables, jnp.where(_inside(points), d_points, 0.0)
 
 
-encode.defvjp(_encode_forward, _encode_backward)
+_encode.defvjp(_encode_forward, _encode_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def encode_with_slopes(
     tables: Float[Array, "L T F"], points: Float[Array, "N 3"], spec: GridSpec
 ) -> tuple[Float[Array, "N C"], Float[Array, "N 3 C"]]:
@@ -224,16 +232,17 @@ def encode_with_slopes(
     needs one scatter a level and no second differentiation. Not differentiable in the
     points: regularizers on normals should not move them.
     """
+    return _encode_with_slopes(tables, points, spec)
 
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _encode_with_slopes(tables, points, spec: GridSpec) -> Any:
     def level(_, x):
         table, cells, multipliers, dense = x
         corner, place = _cell(points, cells)
         slots = _indices(corner, multipliers, dense, spec)
-        total = 0.0
-        for slot, weight in zip(slots, _weights(place), strict=True):
-            total = total + weight[:, None] * _take(table, slot)
-        d = _slopes(table, slots, place, cells)
-        return None, (total, *d)
+        total = _sum(table, slots, _weights(place))
+        return None, (total, *_slopes(table, slots, place, cells))
 
     _, (features, *slopes) = jax.lax.scan(level, None, (tables, *_levels(spec)))
     stacked = jnp.stack([_join(s) for s in slopes], axis=1)
@@ -241,7 +250,7 @@ def encode_with_slopes(
 
 
 def _slopes_forward(tables, points, spec):
-    return encode_with_slopes(tables, points, spec), points
+    return _encode_with_slopes(tables, points, spec), points
 
 
 def _slopes_backward(spec, points, cotangents):
@@ -264,4 +273,4 @@ def _slopes_backward(spec, points, cotangents):
     return d_tables, jnp.zeros_like(points)
 
 
-encode_with_slopes.defvjp(_slopes_forward, _slopes_backward)
+_encode_with_slopes.defvjp(_slopes_forward, _slopes_backward)

@@ -46,29 +46,29 @@ def grouped_adam(
     decay = dict(weight_decay or {})
 
     def gate() -> optax.GradientTransformation:
-        def update(updates, count, params=None):
-            rate = rates(count)
+        def update(updates, state, params=None):
+            rate = rates(state)
 
             def one(path, g):
                 r = rate.get(group_of(path_name(path)), 0.0)
                 return jnp.where(jnp.asarray(r) > 0, g, 0.0)
 
-            return jax.tree_util.tree_map_with_path(one, updates), count + 1
+            return jax.tree_util.tree_map_with_path(one, updates), state + 1
 
         return optax.GradientTransformation(
             lambda params: jnp.zeros((), jnp.int32), update
         )
 
     def scale() -> optax.GradientTransformation:
-        def update(updates, count, params=None):
-            rate = rates(count)
+        def update(updates, state, params=None):
+            rate = rates(state)
 
             def one(path, u, p):
                 group = group_of(path_name(path))
                 return -rate.get(group, 0.0) * (u + decay.get(group, 0.0) * p)
 
             scaled = jax.tree_util.tree_map_with_path(one, updates, params)
-            return scaled, count + 1
+            return scaled, state + 1
 
         return optax.GradientTransformation(
             lambda params: jnp.zeros((), jnp.int32), update

@@ -18,7 +18,7 @@ from adreamer_jax.types import Array, Bool, Float, Int, Key, Rays
 class Slots(NamedTuple):
     """Samples that were kept, packed."""
 
-    index: Int[Array, "f k"]  # among the r * s samples of the frame; r * s if empty
+    place: Int[Array, "f k"]  # among the r * s samples of the frame; r * s if empty
     ray: Int[Array, "f k"]
     valid: Bool[Array, "f k"]
     overflow: Int[Array, ""]  # samples that found no slot
@@ -108,18 +108,18 @@ def render(
     hit = jnp.broadcast_to((rays.far > rays.near)[..., None], depth.shape)
     keep = occupied(jax.lax.stop_gradient(points)) & hit.reshape(frames, -1)
     slots = compact(keep, capacity=capacity, samples=count)
-    packed = jnp.take_along_axis(points, slots.index[..., None], axis=1, mode="clip")
+    packed = jnp.take_along_axis(points, slots.place[..., None], axis=1, mode="clip")
     density, channels, extra = sample(packed)
 
     # a depth step is longer in space along oblique rays
     length = width * jnp.linalg.norm(rays.directions, axis=-1)[..., None]
     length = length.reshape(frames, -1)
-    at = jnp.minimum(slots.index, num_rays * count - 1)
+    at = jnp.minimum(slots.place, num_rays * count - 1)
     thickness = density * jnp.take_along_axis(length, at, axis=1)
     thickness = jnp.where(slots.valid, thickness, 0.0)
     dense = jax.vmap(
         lambda i, v: jnp.zeros((num_rays * count,)).at[i].set(v, mode="drop")
-    )(slots.index, thickness)
+    )(slots.place, thickness)
     dense = dense.reshape(frames, num_rays, count)
     weights, rest = ray_weights(dense)
 

@@ -8,6 +8,7 @@ time code, whose rest pose is its output at the mean code.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class BonesSpec:
     delta_width: int = 64  # of the skinning correction
 
 
+@no_type_check  # tree.map fills it with other things than arrays
 class Bones(struct.PyTreeNode):
     """Learned numbers of the bones."""
 

@@ -10,6 +10,7 @@ inside.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,7 @@ class FieldSpec:
         return self.grid.channels if self.backbone == "hash" else self.mlp_width
 
 
+@no_type_check  # tree.map fills it with other things than arrays
 class FieldParams(struct.PyTreeNode):
     """Learned numbers of the field."""
 
@@ -70,6 +72,7 @@ class FieldParams(struct.PyTreeNode):
     spec: FieldSpec = struct.field(pytree_node=False)
 
 
+@no_type_check  # tree.map fills it with other things than arrays
 class FieldSample(struct.PyTreeNode):
     """The field at some points."""
 
@@ -153,9 +156,7 @@ def ellipsoid_sdf(
     it, which makes the lower half a rounded box: legs stand under the sides of a body,
     and an ellipsoid, lowest in the middle, would have them all grow there.
     """
-    center, axes, radii = jax.lax.stop_gradient(
-        (field.center, field.axes, field.radii)
-    )
+    center, axes, radii = jax.lax.stop_gradient((field.center, field.axes, field.radii))
     local = jnp.einsum("ij,...j->...i", axes, points - center) / radii
     below = jnp.clip(2.0 * local[..., 1:2], 0.0, 1.0)  # the second axis points down
     p = 2.0 + (field.spec.stance - 2.0) * below * below * (3.0 - 2.0 * below)

@@ -8,6 +8,7 @@ with a network of slow time for zoom as the option.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import jax.numpy as jnp
 from flax import struct
@@ -33,6 +34,7 @@ class PoseSpec:
     zoom: bool = False  # focal length changes over the clip
 
 
+@no_type_check  # tree.map fills it with other things than arrays
 class PoseParams(struct.PyTreeNode):
     """Initial poses (constants) and their learned correction."""
 
@@ -78,7 +80,7 @@ def init_pose(
     )
 
 
-def _corrections(pose: PoseParams) -> Float[Array, "t 6"]:
+def corrections(pose: PoseParams) -> Float[Array, "t 6"]:
     """Rotation vector and translation of every frame."""
     frames = pose.initial.shape[0]
     time = frame_time(jnp.arange(frames, dtype=jnp.float32), frames)
@@ -93,7 +95,7 @@ def _corrections(pose: PoseParams) -> Float[Array, "t 6"]:
 
 def root_poses(pose: PoseParams) -> Float[Array, "t 4 4"]:
     """camera_from_object of every frame of the clip."""
-    value = _corrections(pose)
+    value = corrections(pose)
     turn = rotation.to_matrix(rotation.from_vector(value[:, :3]))
     block = jnp.einsum("tij,tjk->tik", turn, pose.initial[:, :3, :3])
     shift = pose.initial[:, :3, 3] + value[:, 3:]
