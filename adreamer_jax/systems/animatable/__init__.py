@@ -41,7 +41,16 @@ from adreamer_jax.systems.animatable.upkeep import (
     refresh,
     seed_bones,
 )
-from adreamer_jax.types import Array, Camera, Clip, Key, Picture, System, TrainState
+from adreamer_jax.types import (
+    Array,
+    Camera,
+    Clip,
+    Key,
+    Params,
+    Picture,
+    System,
+    TrainState,
+)
 
 __all__ = ["make"]
 
@@ -66,7 +75,7 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
 
     def init(key: Key, frozen: dict) -> TrainState:
         features = frozen["features"].shape[-1]
-        model = init_model(key, config, start, clip.masks.shape, features)
+        model: Params = init_model(key, config, start, clip.masks.shape, features)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=model,
@@ -119,7 +128,6 @@ def init_model(
 ) -> Model:
     """A closed ellipsoid with resting bones under the first guesses of the cameras."""
     keys = jax.random.split(key, 3)
-    start = jax.tree.map(jnp.asarray, start)
     scene, count = config.scene, shape[0]
     spec = FieldSpec(
         backbone=scene.field.backbone,
@@ -136,10 +144,10 @@ def init_model(
     field = init_field(
         keys[0],
         spec,
-        center=start.center,
-        axes=start.axes,
-        radii=start.radii,
-        side=start.side,
+        center=jnp.asarray(start.center),
+        axes=jnp.asarray(start.axes),
+        radii=jnp.asarray(start.radii),
+        side=jnp.asarray(start.side),
         beta=scene.field.beta[0][1],
     )
     bones_spec = BonesSpec(
@@ -165,8 +173,8 @@ def init_model(
             terms=min(scene.pose.terms, count),
             zoom=scene.pose.zoom,
         ),
-        camera_from_object=start.camera_from_object,
-        intrinsics=start.intrinsics,
+        camera_from_object=jnp.asarray(start.camera_from_object),
+        intrinsics=jnp.asarray(start.intrinsics),
         size=shape[1:],
     )
     return Model(field=field, bones=bones, pose=pose)

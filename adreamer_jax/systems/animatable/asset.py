@@ -55,7 +55,7 @@ def extract(function, low, high, cells: int) -> tuple[np.ndarray, np.ndarray]:
     values = _on_grid(function, low, high, shape)
     for axis in range(3):
         ends = np.take(values, [0, -1], axis=axis)
-        index = [slice(None)] * 3
+        index: list[Any] = [slice(None)] * 3
         index[axis] = [0, -1]
         values[tuple(index)] = np.maximum(ends, 0.5 * step)
     if values.min() >= 0 or values.max() <= 0:

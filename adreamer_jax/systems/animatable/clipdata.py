@@ -126,7 +126,7 @@ def draw_law(
             (edge, band),
             (thin, slender),
         ]
-        law = sum(w * p / max(p.sum(), 1e-9) for w, p in parts)
+        law = np.sum([w * p / max(p.sum(), 1e-9) for w, p in parts], axis=0)
         law = law if law.sum() > 0 else np.ones(mask.shape)  # the animal is not there
         laws.append(np.cumsum(law.reshape(-1) / law.sum()))
     return np.stack(laws).astype(np.float32)

@@ -23,7 +23,7 @@ from adreamer_jax.scene.field import (
     query,
     signed_distance,
 )
-from adreamer_jax.scene.pose import clip_cameras, root_poses
+from adreamer_jax.scene.pose import clip_cameras, corrections, root_poses
 from adreamer_jax.scene.skinning import mahalanobis
 from adreamer_jax.systems.animatable.clipdata import Batch
 from adreamer_jax.systems.animatable.model import (
@@ -91,7 +91,7 @@ class View:
         depth = self.out.depth / share[..., 0]
         self.surface = self.rays.origins + depth[..., None] * self.rays.directions
         self.depth = depth
-        # fog counts by its opacity: a limb that is not there yet can still learn to move
+        # fog counts by its opacity: a limb that is hardly there can learn to move
         self.hit = jax.lax.stop_gradient(self.out.mask)
 
 
@@ -252,7 +252,9 @@ def _shape_terms(config, model, upkeep, view, now, key, put, weights) -> None:
 def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     """What is asked of bones, skinning and cameras."""
     bones, extra = model.bones, view.out.extra
-    put("camera_prior", regularize.camera_prior_loss, model.pose.correction)
+    pose = model.pose
+    learned = corrections(pose) if pose.spec.motion == "mlp" else pose.correction
+    put("camera_prior", regularize.camera_prior_loss, learned)
     put(
         "camera_acceleration",
         regularize.camera_acceleration_loss,

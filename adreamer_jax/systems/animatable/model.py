@@ -122,9 +122,10 @@ def sample_posed(
     shape = points.shape[:2]
     sdf = flat.sdf.reshape(shape)
     channels = [flat.color.reshape(*shape, 3), rest]
-    if with_feature:
+    if flat.feature is not None:
         channels.append(flat.feature.reshape(*shape, -1))
-    visibility = flat.visibility.reshape(shape) if with_visibility else None
+    visibility = flat.visibility
+    visibility = None if visibility is None else visibility.reshape(shape)
     inside = jnp.all(jnp.abs(rest) <= 1.0, axis=-1)
     law = density(model.field, sdf, now.beta)
     return (

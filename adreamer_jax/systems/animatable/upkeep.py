@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from adreamer_jax.core.camera import project
 from adreamer_jax.core.encoding import frame_time
@@ -169,13 +169,14 @@ def seed_bones(
         centers = np.concatenate([half, half - 2.0 * over[:, None] * normal])
         if count % 2:
             centers = np.concatenate([centers, points.mean(axis=0, keepdims=True)])
-    gap = cKDTree(centers).query(centers, k=2)[0][:, 1]
+    gap = KDTree(centers).query(centers, k=2)[0][:, 1]
     return centers.astype(np.float32), (0.7 * np.maximum(gap, 0.05)).astype(np.float32)
 
 
 def local_thickness(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     """Half thickness, in cells, of the part that each inside cell belongs to."""
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(inside, 1)))
+    depth = depth[1:-1, 1:-1, 1:-1]
     for _ in range(3):  # the middle of a part is at most its half thickness away
         spread = ndimage.grey_dilation(depth, size=(3, 3, 3))
         depth = np.where(inside, np.maximum(depth, np.minimum(spread, depth + 1)), 0)
@@ -186,7 +187,7 @@ def _means(points: np.ndarray, mass: np.ndarray, count: int, seed: int) -> np.nd
     """Centers of k-means that starts from points far from one another."""
     centers = points[_farthest(points, count, np.random.default_rng(seed))]
     for _ in range(30):
-        owner = cKDTree(centers).query(points)[1]
+        owner = KDTree(centers).query(points)[1]
         total = np.bincount(owner, mass, minlength=count)
         sums = [np.bincount(owner, mass * points[:, a], count) for a in range(3)]
         alive = total > 0
