@@ -1,0 +1,61 @@
+"""The model at a moment: occupancy, sharpness, and warps there and back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adreamer_jax.core import rigid
+from adreamer_jax.systems.animatable import model as models
+from tests.systems.tiny import tiny_recipe
+
+
+def test_occupancy_is_asked_cell_by_cell():
+    grid = np.zeros((4, 4, 4), bool)
+    grid[0, 2, 3] = True
+    upkeep = {"occupancy": jnp.asarray(grid)}
+    points = jnp.array(
+        [[[-0.9, 0.1, 0.9], [-0.51, 0.49, 0.51], [-0.49, 0.1, 0.9], [-1.1, 0.1, 0.9]]]
+    )
+    np.testing.assert_array_equal(
+        models.occupied(upkeep, points)[0], [True, True, False, False]
+    )
+
+
+def test_sharpness_and_detail_follow_their_knots(tiny):
+    knots = ((0.0, 0.08), (0.5, 0.02))
+    config = tiny_recipe(**{"scene.field.beta": knots})
+    at = lambda step: models.moment(config, tiny.start.params, jnp.asarray(step))
+    np.testing.assert_allclose(at(0).beta, 0.08, rtol=1e-5)
+    np.testing.assert_allclose(at(5).beta, 0.04, rtol=1e-5)  # geometric
+    np.testing.assert_allclose(at(20).beta, 0.02, rtol=1e-5)
+    assert at(0).detail < at(20).detail == 1.0
+
+
+def test_learned_sharpness_is_a_parameter(tiny):
+    config = tiny_recipe(**{"scene.field.beta_learned": True})
+    model = tiny.start.params
+    model = model.replace(field=model.field.replace(log_beta=jnp.log(0.033)))
+    np.testing.assert_allclose(
+        models.moment(config, model, jnp.asarray(9)).beta, 0.033, rtol=1e-5
+    )
+
+
+def test_resting_points_have_the_fields_density_and_none_outside(tiny):
+    model, config = tiny.start.params, tiny.config
+    now = models.moment(config, model, jnp.asarray(0))
+    still = rigid.identity((2, config.scene.bones.count))
+    points = jnp.array([[[0.0, 0, 0], [0.9, 0.9, 0.9], [3.0, 0, 0]]] * 2)
+    density, channels, extra = models.sample_posed(
+        config, model, now, still, jnp.zeros(2), points,
+        with_feature=False, with_visibility=False,
+    )  # fmt: skip
+    assert density[0, 0] > 0.9 / now.beta and np.all(density[:, 2] == 0)
+    np.testing.assert_allclose(channels[..., 3:6], points, atol=1e-5)
+    np.testing.assert_allclose(extra.rest, points, atol=1e-5)
+    carried = models.carry(config, model, still, points)
+    np.testing.assert_allclose(carried, points, atol=1e-5)
+
+
+def test_stopped_trees_have_no_gradient():
+    tree = {"a": jnp.ones(3)}
+    assert not np.any(jax.grad(lambda t: jnp.sum(models.stop(t)["a"] ** 2))(tree)["a"])

@@ -1,0 +1,69 @@
+"""Whole pictures: every ray at its pixel, in chunks of any size; normals face us."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adreamer_jax.scene.pose import clip_cameras
+from adreamer_jax.systems.animatable.picture import draw, make_draw
+from tests.systems.tiny import FRAMES, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def shown(tiny, trained):
+    """One view at a size that no chunk divides, by two chunks of different size."""
+    state, _ = trained
+    pictures = []
+    for chunk in (64, 1024):
+        config = tiny_recipe(**{"render.chunk": chunk, "render.picture_share": 1.0})
+        view = clip_cameras(state.params.pose, jnp.asarray(4), size=(17, 19))
+        picture = make_draw(config, FRAMES)(
+            state.params, state.upkeep, state.step, view, jnp.float32(4)
+        )
+        pictures.append(jax.tree.map(np.asarray, picture))
+    return pictures
+
+
+def test_chunks_do_not_show(shown):
+    small, large = shown
+    for name in ("color", "mask", "depth", "normal"):
+        a, b = getattr(small, name), getattr(large, name)
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_the_object_is_where_the_mask_is(tiny, shown):
+    mask = shown[0].mask > 0.5
+    truth = tiny.clip.masks[4]
+    rows, columns = np.nonzero(mask)
+    expected = np.argwhere(truth).mean(0) * np.array([17, 19]) / 32
+    assert len(rows) > 10
+    assert np.linalg.norm([rows.mean(), columns.mean()] - expected) < 3
+
+
+def test_normals_are_unit_and_look_at_the_camera(shown):
+    picture = shown[0]
+    solid = picture.mask > 0.9
+    assert solid.sum() > 5
+    normal = picture.normal[solid] / picture.mask[solid][:, None]
+    np.testing.assert_allclose(np.linalg.norm(normal, axis=-1), 1.0, atol=1e-3)
+    assert np.mean(normal[:, 2] < 0) > 0.9
+
+
+def test_depth_is_that_of_the_surface(tiny, trained, shown):
+    state, _ = trained
+    depth = shown[0].depth[shown[0].mask > 0.9]
+    far = float(state.params.pose.initial[4, 2, 3])
+    assert np.all((depth > far - 1.2) & (depth < far + 1.2))
+
+
+def test_a_frame_in_between_is_a_frame(tiny, trained):
+    state, _ = trained
+    view = clip_cameras(state.params.pose, jnp.asarray(4), size=(4, 5))
+    shape = jax.eval_shape(
+        lambda f: draw(
+            tiny.config, state.params, state.upkeep, state.step, FRAMES, view, f
+        ),
+        jnp.float32(4.5),
+    )
+    assert shape.color.shape == (4, 5, 3) and shape.normal.shape == (4, 5, 3)
