@@ -137,9 +137,7 @@ def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
             for name in ("video_side", "picture_side")
             if name in model.run
         }
-        render(
-            model.system, state, model.frozen, model.clip, workdir, **made, **sides
-        )
+        render(model.system, state, model.frozen, model.clip, workdir, **made, **sides)
 
 
 def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
