@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -439,7 +440,7 @@ def _quadruped(s: Species, p: _Parts) -> None:
     middle = 0.5 * (hip + chest) + 0.25 * (s.chest - s.waist) * Y
     p.bone("body", None, middle)
     p.bone("chest", "body", middle)
-    trunk = dict(flat=X, thin=s.slim, belly=DOWN)
+    trunk: dict[str, Any] = dict(flat=X, thin=s.slim, belly=DOWN)
     p.add("body", hip, middle, s.hip, s.waist, **trunk)
     p.add("chest", middle, chest, s.waist, s.chest, **trunk)
     root = chest + 0.42 * s.chest * Y + 0.35 * s.chest * Z
@@ -565,7 +566,7 @@ def _bird(s: Species, p: _Parts) -> None:
     belly = 0.9 * Z + 0.1 * DOWN if upright else DOWN
     p.bone("body", None, 0.5 * (hip + chest))
     p.bone("chest", "body", middle)
-    trunk = dict(flat=X, thin=s.slim, belly=belly)
+    trunk: dict[str, Any] = dict(flat=X, thin=s.slim, belly=belly)
     p.add("body", hip, middle, s.hip, s.waist, **trunk)
     p.add("chest", middle, chest, s.waist, s.chest, **trunk)
     out = _slant(s.neck_angle)
@@ -593,7 +594,7 @@ def _bird_head(s: Species, p: _Parts, joint, paint: str) -> None:
     thick = {"flat beak": 1.15, "hooked": 1.7}
     scale = next((v for tag, v in thick.items() if tag in s.tags), 1.0)
     r0 = max(0.32 * s.head, s.snout_radius) * scale
-    flat = (
+    flat: dict[str, Any] = (
         dict(flat=up, thin=0.42) if "flat beak" in s.tags else dict(flat=X, thin=0.75)
     )
     p.add("head", root, tip, r0, s.snout_radius, "accent", **flat)
@@ -724,7 +725,7 @@ def _biped(s: Species, p: _Parts) -> None:
     belly = belly / np.linalg.norm(belly)
     p.bone("body", None, hip)
     p.bone("chest", "body", middle)
-    trunk = dict(flat=X, thin=s.slim, belly=belly)
+    trunk: dict[str, Any] = dict(flat=X, thin=s.slim, belly=belly)
     p.add("body", hip, middle, s.hip, s.waist, **trunk)
     p.add("chest", middle, chest, s.waist, s.chest, **trunk)
     joint = _neck(s, p, chest + 0.45 * s.chest * _slant(s.neck_angle))
@@ -783,7 +784,7 @@ def _swimmer(s: Species, p: _Parts) -> None:
     """A spindle along z on five bones: head, chest, body and two of the tail."""
     z = lambda place: np.array([0.0, 0.6, (0.5 - place) * s.length])
     spine = [z(0.14), z(0.32), z(0.55), z(0.78), z(1.0)]
-    side = dict(flat=X, thin=s.slim, belly=DOWN)
+    side: dict[str, Any] = dict(flat=X, thin=s.slim, belly=DOWN)
     p.bone("body", None, spine[1])
     p.bone("chest", "body", spine[1])
     p.bone("head", "chest", spine[1])

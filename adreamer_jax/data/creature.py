@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from adreamer_jax.types import Array, Camera, Float, Int, Picture
@@ -28,6 +29,7 @@ __all__ = [
     "sdf",
 ]
 
+Table = jax.Array | np.ndarray  # the zoo fills these on the host
 FAR = 1e3
 NEAR = 0.3  # a ray has met the surface at this share of its sample's radius
 SEAM = 260.0  # sharpness with which neighboring capsules' colors meet, per unit
@@ -43,43 +45,43 @@ class Coat(struct.PyTreeNode):
     that varies the brightness, so that optical flow has something to hold on to.
     """
 
-    mark: Float[Array, "*b 3"]  # color of stripes and spots
-    under: Float[Array, "*b 3"]  # color of the belly
-    stripe: Float[Array, "*b"]
-    pitch: Float[Array, "*b"]
-    wobble: Float[Array, "*b"]
-    noise: Float[Array, "*b"]
-    fold: Float[Array, "*b"]
-    threshold: Float[Array, "*b"]
-    waves: Float[Array, "*b waves 4"]  # wave vector and phase
-    grain: Float[Array, "*b grains 4"]
-    grain_gain: Float[Array, "*b"]
+    mark: Float[Table, "*b 3"]  # color of stripes and spots
+    under: Float[Table, "*b 3"]  # color of the belly
+    stripe: Float[Table, "*b"]
+    pitch: Float[Table, "*b"]
+    wobble: Float[Table, "*b"]
+    noise: Float[Table, "*b"]
+    fold: Float[Table, "*b"]
+    threshold: Float[Table, "*b"]
+    waves: Float[Table, "*b waves 4"]  # wave vector and phase
+    grain: Float[Table, "*b grains 4"]
+    grain_gain: Float[Table, "*b"]
 
 
 class Creature(struct.PyTreeNode):
     """Posed capsules in object space with their paint."""
 
-    start: Float[Array, "*b k 3"]
-    end: Float[Array, "*b k 3"]
-    start_radius: Float[Array, "*b k"]
-    end_radius: Float[Array, "*b k"]
-    flat_axis: Float[Array, "*b k 3"]  # unit
-    stretch: Float[Array, "*b k"]  # e above; 0 = round
-    rest_from_posed: Float[Array, "*b k 3 4"]
-    rest_axis: Float[Array, "*b k 3"]  # unit, along the capsule at rest
-    color: Float[Array, "*b k 3"]
-    furry: Float[Array, "*b k"]  # 1 where the coat's pattern and belly apply
-    belly: Float[Array, "*b k 3"]  # unit, toward the belly at rest; 0 = no belly
-    sharpness: Float[Array, "*b"]  # of the union, per unit: larger is crisper
+    start: Float[Table, "*b k 3"]
+    end: Float[Table, "*b k 3"]
+    start_radius: Float[Table, "*b k"]
+    end_radius: Float[Table, "*b k"]
+    flat_axis: Float[Table, "*b k 3"]  # unit
+    stretch: Float[Table, "*b k"]  # e above; 0 = round
+    rest_from_posed: Float[Table, "*b k 3 4"]
+    rest_axis: Float[Table, "*b k 3"]  # unit, along the capsule at rest
+    color: Float[Table, "*b k 3"]
+    furry: Float[Table, "*b k"]  # 1 where the coat's pattern and belly apply
+    belly: Float[Table, "*b k 3"]  # unit, toward the belly at rest; 0 = no belly
+    sharpness: Float[Table, "*b"]  # of the union, per unit: larger is crisper
     coat: Coat
 
 
 class Lights(struct.PyTreeNode):
     """Two distant lights and an ambient one, all white."""
 
-    directions: Float[Array, "*b 2 3"]  # unit, toward the light
-    strengths: Float[Array, "*b 2"]
-    ambient: Float[Array, "*b"]
+    directions: Float[Table, "*b 2 3"]  # unit, toward the light
+    strengths: Float[Table, "*b 2"]
+    ambient: Float[Table, "*b"]
 
 
 def sdf(creature: Creature, points: Float[Array, "r 3"]) -> Float[Array, "r"]:
@@ -169,7 +171,7 @@ def _offsets(creature: Creature, points: Float[Array, "3 r"]):
     return q, t, m, square + e * m * m, square + (2.0 + e) * e * m * m
 
 
-def _radii(creature: Creature, t: Float[Array, "k r"]) -> Float[Array, "k r"]:
+def _radii(creature: Creature, t: Float[Array, "k r"]) -> Float[Table, "k r"]:
     growth = (creature.end_radius - creature.start_radius)[:, None]
     return creature.start_radius[:, None] + t * growth
 
@@ -177,7 +179,7 @@ def _radii(creature: Creature, t: Float[Array, "k r"]) -> Float[Array, "k r"]:
 def _distances(creature: Creature, points: Float[Array, "3 r"]) -> Float[Array, "k r"]:
     _, t, _, round_square, slope_square = _offsets(creature, points)
     depth = round_square - _radii(creature, t) * jnp.sqrt(round_square)
-    return depth * jax.lax.rsqrt(slope_square)
+    return jnp.multiply(depth, jax.lax.rsqrt(slope_square))
 
 
 def _distances_and_gradients(creature: Creature, points: Float[Array, "3 r"]):
@@ -356,11 +358,11 @@ def _albedo(creature: Creature, points, distance, outward) -> Float[Array, "3 r"
     color = color + belly * (coat.under[:, None] - color)
     if coat.grain.shape[0]:
         speckle = jnp.tanh(_waves(coat.grain, rest))
-        color = color * (1.0 + coat.grain_gain * (0.4 + 0.6 * furry) * speckle)
+        color = color * (1.0 + coat.grain_gain * (0.7 + 0.3 * furry) * speckle)
     return jnp.clip(color, 0.0, 1.0)
 
 
-def _waves(waves: Float[Array, "w 4"], points: Float[Array, "3 r"]):
+def _waves(waves: Float[Table, "w 4"], points: Float[Array, "3 r"]):
     total = jnp.sum(jnp.sin(waves[:, :3] @ points + waves[:, 3:]), 0)
     return total * jnp.sqrt(2.0 / waves.shape[0])
 

@@ -88,7 +88,8 @@ def _swimmer(name: str, coat: Rgb, **numbers) -> Species:
 
 _ROWS = (
     _quadruped(
-        "fox", (0.86, 0.40, 0.09), under=WHITE, length=0.58, chest=0.145, hip=0.12,
+        "fox", (0.86, 0.40, 0.09), under=WHITE, dark=(0.17, 0.12, 0.10), length=0.58,
+        chest=0.145, hip=0.12,
         waist=0.115, leg=0.47, leg_radius=0.046, foot=0.031, neck=0.17, neck_angle=42,
         neck_radius=0.095, head=0.125, snout=0.19, snout_radius=0.032, droop=12,
         ear=0.19, ear_width=0.07, ear_angle=20, tail=0.62, tail_radius=0.085,

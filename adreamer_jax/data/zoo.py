@@ -105,32 +105,21 @@ def sample_individual(
     ``held_out`` False draws only combinations of the training side, True only those
     kept from it, None draws any.
     """
-    for _ in range(1000):
-        name = species or random.choice(TRAINING_SPECIES)
-        base = SPECIES[name]
-        stance = pose or random.choice(gait.poses_of(base))
-        usual = random.random() < natural
-        tint = color or (NATURAL if usual else random.choice(list(COLORS)))
-        if held_out is None or is_held_out(name, stance, tint) == held_out:
-            break
-    else:
-        raise ValueError(
-            f"combination must be {'held out' if held_out else 'in training'}, got "
-            f"{name} {stance} {tint}; leave one of species, pose, color open"
-        )
+    name, stance, tint = _combination(random, species, pose, color, natural, held_out)
+    base = SPECIES[name]
     plain = base.pattern if tint == NATURAL else None
     drawn = random.choice(PATTERNS, p=(0.55, 0.17, 0.16, 0.12))
     marks = pattern or plain or str(drawn)
     shape = build or str(random.choice(BUILDS, p=(0.55, 0.15, 0.15, 0.15)))
-    paints = _paints(random, base, str(tint))
+    paints = _paints(random, base, tint)
     return Individual(
-        species=str(name),
-        color=str(tint),
+        species=name,
+        color=tint,
         pattern=marks,
         build=shape,
-        pose=str(stance),
+        pose=stance,
         numbers=_proportions(random, base, shape, jitter),
-        coat=_coat(random, marks, paints, str(tint), grains),
+        coat=_coat(random, marks, paints, tint, grains),
         paints=paints,
         look=float(random.normal(0.0, 0.22)),
         wag=float(random.uniform(0.05, 0.3)),
@@ -198,6 +187,22 @@ def pad(creature: Creature, capsules: int) -> Creature:
 
 
 # -- geometry -------------------------------------------------------------------------
+
+
+def _combination(random, species, pose, color, natural: float, held_out: bool | None):
+    """Species, pose and color on the asked side of the held-out rule."""
+    name = stance = tint = ""
+    for _ in range(1000):
+        name = species or str(random.choice(TRAINING_SPECIES))
+        stance = pose or str(random.choice(gait.poses_of(SPECIES[name])))
+        usual = random.random() < natural
+        tint = color or (NATURAL if usual else str(random.choice(list(COLORS))))
+        if held_out is None or is_held_out(name, stance, tint) == held_out:
+            return name, stance, tint
+    raise ValueError(
+        f"combination must be {'held out' if held_out else 'in training'}, got "
+        f"{name} {stance} {tint}; leave one of species, pose, color open"
+    )
 
 
 def _proportions(random, base: Species, build: str, jitter: float) -> Species:
@@ -347,8 +352,8 @@ def _coat(random, pattern: str, paints, color: str, grains: int, *, waves: int =
         fold=number(fold),
         threshold=number(threshold),
         waves=_wave_bank(random, np.full(waves, rate)),
-        grain=_wave_bank(random, np.geomspace(22.0, 75.0, grains)),
-        grain_gain=number(0.36),
+        grain=_wave_bank(random, np.geomspace(28.0, 90.0, grains)),
+        grain_gain=number(0.32),
     )
 
 
