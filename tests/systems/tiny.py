@@ -56,7 +56,7 @@ def tiny_recipe(**changes):
         "scene.bones.count": 4,
         "scene.bones.terms": 6,
         "render.samples": 12,
-        "render.capacity": 160,
+        "render.capacity": 192,
         "render.occupancy_cells": 12,
         "render.chunk": 256,
         "render.picture_samples": 12,

@@ -1,0 +1,177 @@
+"""Wishes about shape, bones and cameras: zero without fault, finite at the limits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adreamer_jax.core import rigid, rotation
+from adreamer_jax.objective import regularize
+from adreamer_jax.types import Rigid
+
+KEY = jax.random.key(0)
+CENTERS = jax.random.uniform(KEY, (5, 3), minval=-0.2, maxval=0.2)
+STILL = rigid.identity((3, 5))
+POINTS = jax.random.normal(KEY, (20, 3))
+UNIT = rotation.normalize(POINTS)
+LINE = jnp.tile(jnp.eye(4), (6, 1, 1)).at[:, 0, 3].set(jnp.arange(6.0))
+
+
+def turned(value):
+    """Motions [3, 5] of a vector [3, 5, 6] of turns and shifts."""
+    return Rigid(rotation.from_vector(value[..., :3]), value[..., 3:])
+
+
+REST = jnp.zeros((3, 5, 6))
+ALL = jnp.ones((5, 5))
+
+# name -> (loss of one array, an array without fault)
+TERMS = {
+    "eikonal": (regularize.eikonal_loss, UNIT),
+    "smooth": (lambda x: regularize.smooth_loss(x, UNIT), UNIT),
+    "symmetry": (
+        lambda x: regularize.symmetry_loss(0.05 * x, 0.05 * UNIT[:, 0]),
+        UNIT[:, 0],
+    ),
+    "cycle": (lambda x: regularize.cycle_loss(x, POINTS, jnp.ones(20)), POINTS),
+    "delta_skin": (regularize.delta_skin_loss, jnp.zeros((20, 5))),
+    "bone_mask": (lambda x: regularize.bone_mask_loss(x, UNIT[:, 0]), UNIT[:, 0]),
+    "bone": (regularize.bone_surface_loss, jnp.array([-0.5, -0.1, 0.0])),
+    "bone_smooth": (
+        lambda x: regularize.bone_smooth_loss(turned(x), STILL, CENTERS),
+        REST,
+    ),
+    "camera_prior": (regularize.camera_prior_loss, jnp.zeros((6, 6))),
+    "camera_acceleration": (regularize.camera_acceleration_loss, LINE),
+    "motion_size": (lambda x: regularize.motion_size_loss(turned(x), CENTERS), REST),
+    "gauge": (lambda x: regularize.gauge_loss(turned(x), CENTERS), REST),
+    "neighbor": (lambda x: regularize.neighbor_loss(turned(x), CENTERS, ALL), REST),
+}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_faultless_is_zero_and_faults_cost(name):
+    loss, good = TERMS[name]
+    both = jax.jit(jax.value_and_grad(loss))
+    value, gradient = both(good)
+    assert value == pytest.approx(0.0, abs=1e-6)
+    assert np.all(np.isfinite(gradient))
+    value, gradient = both(good + 0.5 * jax.random.normal(KEY, good.shape))
+    assert value > 1e-3
+    assert np.all(np.isfinite(gradient)) and np.any(gradient)
+
+
+def test_the_eikonal_loss_survives_a_vanishing_slope():
+    flat = jnp.zeros((4, 3))
+    value, gradient = jax.value_and_grad(regularize.eikonal_loss)(flat)
+    assert value == 1.0 and np.all(np.isfinite(gradient))
+
+
+def test_symmetry_does_not_look_far_from_the_surface():
+    far = regularize.symmetry_loss(jnp.array([0.5]), jnp.array([0.9]))
+    assert far == 0
+    assert regularize.symmetry_loss(
+        jnp.array([-5.0]), jnp.array([5.0])
+    ) == pytest.approx(0.2)
+
+
+def test_skin_entropy_wants_one_bone_a_point():
+    loss = lambda w: regularize.skin_entropy_loss(w, jnp.ones(len(w)))
+    assert loss(jnp.eye(4)) == 0
+    assert loss(jnp.full((3, 4), 0.25)) == pytest.approx(np.log(4), rel=1e-5)
+    for weights in (jnp.eye(4), jnp.zeros((2, 4)), jnp.full((3, 4), 0.25)):
+        assert np.all(np.isfinite(jax.grad(loss)(weights)))
+
+
+def test_bones_ellipsoids_should_fill_the_shape():
+    distance = jnp.array([[0.0, 9.0], [50.0, 2.0], [1e6, 1e6]])
+    density = regularize.bone_density(distance)
+    np.testing.assert_allclose(density, [1.0, np.exp(-1.0), 0.0], atol=1e-6)
+    occupied = jnp.array([1.0, 1.0, 0.0])
+    filled = regularize.bone_skin_loss(occupied, occupied)
+    assert filled == pytest.approx(0.0, abs=1e-3)
+    assert regularize.bone_skin_loss(1 - occupied, occupied) > 5
+    loss = lambda d: regularize.bone_skin_loss(regularize.bone_density(d), occupied)
+    assert np.all(np.isfinite(jax.grad(loss)(distance)))
+    # the shape is a fact here: no gradient
+    assert not np.any(jax.grad(regularize.bone_skin_loss, 1)(density, occupied))
+    assert not np.any(jax.grad(regularize.bone_mask_loss, 1)(density, occupied))
+
+
+def test_bones_may_be_anywhere_inside():
+    loss = regularize.bone_surface_loss
+    assert loss(jnp.array([-9.0, 0.005])) == 0  # within the slack
+    assert loss(jnp.array([0.41, 0.31])) == pytest.approx(0.1 * 0.5, rel=1e-5)
+
+
+def test_smooth_bones_pay_for_angle_and_path():
+    turn = REST.at[..., 1].set(0.3)
+    about_center = turned(turn)
+    fixed = CENTERS - rotation.rotate(
+        about_center.rotation, jnp.broadcast_to(CENTERS, (3, 5, 3))
+    )
+    motion = about_center.replace(translation=fixed)
+    loss = regularize.bone_smooth_loss(STILL, motion, CENTERS)
+    # twice the sine of half the angle stands for the angle
+    assert loss == pytest.approx(0.1 * 2 * np.sin(0.15), rel=1e-3)
+    shift = STILL.replace(translation=jnp.ones((3, 5, 3)))
+    assert regularize.bone_smooth_loss(STILL, shift, CENTERS) == pytest.approx(
+        3**0.5, rel=1e-5
+    )
+
+
+def test_straight_cameras_do_not_accelerate_and_few_frames_cannot():
+    assert regularize.camera_acceleration_loss(LINE) == 0
+    curved = LINE.at[:, 0, 3].set(jnp.arange(6.0) ** 2)
+    assert regularize.camera_acceleration_loss(curved) == pytest.approx(4.0)
+    for few in (LINE[:2], LINE[:1]):
+        value, gradient = jax.value_and_grad(regularize.camera_acceleration_loss)(few)
+        assert value == 0 and np.all(np.isfinite(gradient))
+
+
+def test_the_gauge_sees_a_common_shift_and_turn_but_no_wriggling():
+    shift = REST.at[..., 3].set(0.2)
+    assert regularize.gauge_loss(turned(shift), CENTERS) > 0.03
+    turn = REST.at[..., 2].set(0.2)
+    assert regularize.gauge_loss(turned(turn), CENTERS) > 0.03
+    # two bones that go opposite ways have no common part
+    pair = jnp.array([[1.0, 0, 0], [-1.0, 0, 0]])
+    apart = Rigid(rigid.identity((1, 2)).rotation, 0.1 * pair[None])
+    assert regularize.gauge_loss(apart, pair) == pytest.approx(0.0, abs=1e-8)
+
+
+def test_neighbors_agree_when_they_move_as_one_body():
+    one = turned(
+        jnp.broadcast_to(jnp.array([0.3, -0.2, 0.5, 0.1, 0.4, 0.2]), (3, 5, 6))
+    )
+    assert regularize.neighbor_loss(one, CENTERS, ALL) == pytest.approx(0.0, abs=1e-8)
+    apart = turned(REST.at[:, 0, 3].set(0.2))
+    near, far = CENTERS, 100.0 * CENTERS
+    assert regularize.neighbor_loss(apart, near, ALL) > 1e-3
+    assert regularize.neighbor_loss(apart, far, ALL) == pytest.approx(0.0, abs=1e-6)
+    alone = rigid.identity((2, 1))
+    assert regularize.neighbor_loss(alone, CENTERS[:1], ALL[:1, :1]) == 0
+
+
+def test_neighbors_without_matter_between_them_may_part():
+    apart = turned(REST.at[:, 0, 3].set(0.2))
+    free = ALL.at[0].set(0.0).at[:, 0].set(0.0)
+    assert regularize.neighbor_loss(apart, CENTERS, free) == pytest.approx(
+        0.0, abs=1e-8
+    )
+    middle = regularize.midpoints(CENTERS)
+    np.testing.assert_allclose(middle[1, 3], (CENTERS[1] + CENTERS[3]) / 2)
+
+
+def test_opacities_should_be_all_or_nothing():
+    loss = regularize.opacity_entropy_loss
+    assert loss(jnp.array([0.0, 1.0])) < 2e-3
+    assert loss(jnp.array([0.5])) == pytest.approx(np.log(2), rel=1e-5)
+    assert np.all(np.isfinite(jax.grad(loss)(jnp.array([0.0, 0.5, 1.0]))))
+
+
+def test_unseen_points_are_called_invisible():
+    loss = regularize.hidden_visibility_loss
+    assert loss(jnp.full(3, -50.0)) < 1e-6
+    assert loss(jnp.zeros(3)) == pytest.approx(np.log(2), rel=1e-5)
+    assert jax.grad(loss)(jnp.zeros(1)) > 0
