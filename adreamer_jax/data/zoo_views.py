@@ -18,7 +18,7 @@ import numpy as np
 from adreamer_jax.core import camera as orbits
 from adreamer_jax.data import zoo
 from adreamer_jax.data.captions import caption
-from adreamer_jax.data.creature import Creature, Lights, draw
+from adreamer_jax.data.creature import Creature, Lights, active_blocks, draw
 from adreamer_jax.types import Camera, Float
 
 __all__ = ["CAPSULES", "ViewSets", "composite", "sample_sets"]
@@ -26,7 +26,9 @@ __all__ = ["CAPSULES", "ViewSets", "composite", "sample_sets"]
 VIEWS = 4
 CAPSULES = 40  # of the species that has most
 BLOCK = 2  # pixels: the side of the squares that are culled together
-SHARE = 0.52  # of those squares that the largest animals may touch
+SHARES = (0.3, 0.46, 1.0)  # of those squares: classes of animals' sizes
+PIECE = 16  # pictures of one class that are drawn by one call
+CONE_STEPS = 10
 REACH = 0.96  # farthest point of every animal from the origin
 
 
@@ -63,7 +65,8 @@ def sample_sets(
     otherwise; pass "evaluation" for unseen animals of trained combinations. ``fill`` is
     the diameter of the animal's ball over the picture's height; ``wishes`` (species,
     pose, color, pattern, build, natural) go to `zoo.sample_individual`. ``parallel``
-    pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU.
+    pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU. A hundred sets or
+    more at a call are quickest, always as many: every ``count`` is compiled anew.
     """
     if size % BLOCK:
         raise ValueError(f"size must be a multiple of {BLOCK}, got {size}; round it")
@@ -81,7 +84,7 @@ def sample_sets(
     images = _draw_sets(creatures, lights, camera, samples=samples, parallel=parallel)
     names = ("species", "color", "pattern", "build", "pose")
     return ViewSets(
-        images=np.asarray(images),
+        images=images,
         cameras=_mvdream_cameras(np.asarray(camera.camera_from_object)),
         captions=[caption(r, a) for r, a in zip(streams, animals, strict=True)],
         attributes={name: [getattr(a, name) for a in animals] for name in names},
@@ -145,23 +148,57 @@ def _stack(trees):
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
 
 
-@functools.partial(jax.jit, static_argnames=("samples", "parallel"))
-def _draw_sets(creatures, lights, cameras, *, samples: int, parallel: int):
-    """All views of all sets as uint8, [n, 4, h, w, 4]."""
-    count = cameras.camera_from_object.shape[0]
-    flat = lambda x: x.reshape(-1, *x.shape[2:])
-    cameras = jax.tree.map(flat, cameras)
-    which = jnp.repeat(jnp.arange(count), VIEWS)
-    area = cameras.size[0] * cameras.size[1]
+def _draw_sets(creatures, lights, camera: Camera, *, samples: int, parallel: int):
+    """All views of all sets, [n, 4, h, w, 4], drawn class by class of their size.
 
-    fine = dict(budget=int(0.46 * area), samples=samples, steps=7, patience=12)
+    A picture's class follows from that picture alone, and so do its pixels.
+    """
+    count = camera.camera_from_object.shape[0]
+    scene = (
+        creatures,
+        lights,
+        jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera),
+    )
+    blocks = camera.size[0] * camera.size[1] // BLOCK**2
+    need = np.asarray(_count_blocks(*scene)) / blocks
+    kinds = np.searchsorted(SHARES[:-1], need)
+    images = np.empty((VIEWS * count, *camera.size, 4), np.uint8)
+    piece = max(PIECE, parallel)
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
+        budget = int(np.ceil(SHARES[kind] * blocks))
+        options = dict(budget=budget, samples=samples, parallel=parallel)
+        for i in range(0, len(members), piece):
+            some = members[i : i + piece]
+            which = np.resize(some, piece)  # repeats fill the last piece
+            images[some] = _draw_piece(*scene, which, **options)[: len(some)]
+    return images.reshape(count, VIEWS, *images.shape[1:])
 
-    def one(pair):
-        camera, i = pair
-        pick = lambda tree: jax.tree.map(lambda x: x[i], tree)
-        picture = draw(pick(creatures), pick(lights), camera, **fine)
+
+def _pick(creatures, lights, cameras, i):
+    """Scene of picture i: views of a set share its creature and lights."""
+    take = lambda tree, j: jax.tree.map(lambda x: x[j], tree)
+    return take(creatures, i // VIEWS), take(lights, i // VIEWS), take(cameras, i)
+
+
+@jax.jit
+def _count_blocks(creatures, lights, cameras):
+    def one(i):
+        creature, _, camera = _pick(creatures, lights, cameras, i)
+        return active_blocks(creature, camera, block=BLOCK, steps=CONE_STEPS)
+
+    return jax.lax.map(one, jnp.arange(cameras.focal.shape[0]))
+
+
+@functools.partial(jax.jit, static_argnames=("budget", "samples", "parallel"))
+def _draw_piece(creatures, lights, cameras, which, *, budget, samples, parallel):
+    """Pictures number ``which`` as uint8."""
+    fine = dict(steps=7, patience=12, cone_steps=CONE_STEPS)
+
+    def one(i):
+        scene = _pick(creatures, lights, cameras, i)
+        picture = draw(*scene, budget=budget, block=BLOCK, samples=samples, **fine)
         rgba = jnp.concatenate([picture.color, picture.mask[..., None]], -1)
         return jnp.round(255.0 * rgba).astype(jnp.uint8)
 
-    images = jax.lax.map(one, (cameras, which), batch_size=parallel)
-    return images.reshape(count, VIEWS, *images.shape[1:])
+    return jax.lax.map(one, which, batch_size=parallel)
