@@ -67,6 +67,21 @@ def ldm_vae_config(settings: Mapping[str, Any]) -> VaeConfig:
 _EPS = 1e-6
 
 
+class _NormSilu(GroupNorm):
+    """A norm and the SiLU after it, computed again in the backward pass.
+
+    Both cost little beside the convolutions, and only the norm's input is kept: half of
+    what a gradient by the picture would hold otherwise.
+    """
+
+    def __call__(self, x):
+        return nn.silu(super().__call__(x))
+
+
+def _norm_silu(groups: int, dtype: Any, name: str) -> nn.Module:
+    return nn.remat(_NormSilu)(groups, _EPS, dtype, name=name)
+
+
 class _ResBlock(nn.Module):
     channels: int
     groups: int
@@ -75,10 +90,10 @@ class _ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x):
         dtype = self.dtype
-        h = GroupNorm(self.groups, _EPS, dtype, name="norm1")(x)
-        h = conv3(self.channels, "conv1", dtype)(nn.silu(h))
-        h = GroupNorm(self.groups, _EPS, dtype, name="norm2")(h)
-        h = conv3(self.channels, "conv2", dtype)(nn.silu(h))
+        h = _norm_silu(self.groups, dtype, "norm1")(x)
+        h = conv3(self.channels, "conv1", dtype)(h)
+        h = _norm_silu(self.groups, dtype, "norm2")(h)
+        h = conv3(self.channels, "conv2", dtype)(h)
         if x.shape[-1] != self.channels:
             x = nn.Conv(self.channels, (1, 1), dtype=dtype, name="conv_shortcut")(x)
         return x + h
@@ -168,7 +183,7 @@ class _Encoder(nn.Module):
                 name=f"down_blocks_{i}",
             )(x)
         x = _Middle(groups, dtype, name="mid_block")(x)
-        x = nn.silu(GroupNorm(groups, _EPS, dtype, name="conv_norm_out")(x))
+        x = _norm_silu(groups, dtype, "conv_norm_out")(x)
         return conv3(2 * config.latent_channels, "conv_out", dtype)(x)
 
 
@@ -191,7 +206,7 @@ class _Decoder(nn.Module):
                 sampler="up" if i < last else "",
                 name=f"up_blocks_{i}",
             )(x)
-        x = nn.silu(GroupNorm(groups, _EPS, dtype, name="conv_norm_out")(x))
+        x = _norm_silu(groups, dtype, "conv_norm_out")(x)
         return conv3(config.in_channels, "conv_out", dtype)(x)
 
 
