@@ -26,18 +26,18 @@ words.add_argument("--out", type=Path, default=Path("runs/examples"))
 words.add_argument("--steps", type=int, default=40)
 words.add_argument("--size", type=int, default=64, help="pixels along a side")
 words = words.parse_args()
-samples, chunk, size = 48, 512, (words.size, words.size)
+key, chunk, size = jax.random.key(0), 512, (words.size, words.size)
+room = {"count": 48, "capacity": chunk * 48 // 3}  # samples a ray, and slots a chunk
 
-key = jax.random.key(0)
 grid = ad.GridSpec(levels=6, log2_slots=12, features=2, finest=64)
 field = ad.init_field(
     key, ad.FieldSpec(grid=grid), center=jnp.zeros(3), axes=jnp.eye(3), beta=0.02,
     radii=jnp.array([0.8, 0.3, 0.3]), side=jnp.array([0.0, 0.0, 1.0]),
 )  # fmt: skip
-ends = jnp.array([[-0.45, 0.0, 0.0], [0.45, 0.0, 0.0]])
 bones = ad.init_bones(
-    key, ad.BonesSpec(count=2), center=ends, scale=jnp.full(2, 0.4), num_frames=1
-)
+    key, ad.BonesSpec(count=2), center=jnp.array([[-0.45, 0, 0], [0.45, 0, 0]]),
+    scale=jnp.full(2, 0.4), num_frames=1,
+)  # fmt: skip
 turn = ad.rotation.from_vector(jnp.array([[[0.0, 0.0, -0.5], [0.0, 0.0, 0.5]]]))
 motion = ad.Rigid(turn, jnp.zeros((1, 2, 3)))
 camera = ad.orbit(*jnp.array([0.3, 0.2, 2.4, 0.7]), size=size)
@@ -50,10 +50,7 @@ target = jnp.where(stripe == 1, jnp.array([0.9, 0.5, 0.1]), jnp.array([0.1, 0.2,
 def render(field, rays):
     """Premultiplied color and mask of a chunk of rays."""
     rest = lambda p: ad.to_rest(bones, motion, p, with_delta=False)[0].reshape(-1, 3)
-
-    def occupied(points):
-        near = ad.signed_distance(field, rest(points)) < 0.08
-        return near.reshape(points.shape[:2])
+    near = lambda p: (ad.signed_distance(field, rest(p)) < 0.08).reshape(p.shape[:2])
 
     def sample(points):
         found = ad.query(field, rest(points))
@@ -62,20 +59,19 @@ def render(field, rays):
         return density, found.color.reshape(points.shape), None
 
     frame = jax.tree.map(lambda x: x[None], rays)
-    room = dict(count=samples, capacity=chunk * samples // 3)
-    out = ad.render_rays(occupied, sample, frame, **room)
+    out = ad.render_rays(near, sample, frame, **room)
     return {"color": out.channels[0], "mask": out.mask[0]}
 
 
 @jax.jit
 def step(field, state):
     """Render, compare, push the picture's gradient back, paint."""
-    picture = ad.map_chunks(lambda r: render(field, r), rays, chunk=chunk)
-    error = picture["color"] - picture["mask"][:, None] * target
-    on_picture = {"color": error, "mask": jnp.zeros_like(picture["mask"])}
-    gradient = ad.deferred_gradient(render, field, rays, on_picture, chunk=chunk)
+    seen = ad.map_chunks(lambda r: render(field, r), rays, chunk=chunk)
+    error = seen["color"] - seen["mask"][:, None] * target
+    pull = {"color": error, "mask": jnp.zeros_like(seen["mask"])}
+    gradient = ad.deferred_gradient(render, field, rays, pull, chunk=chunk)
     updates, state = optimizer.update(gradient, state)
-    white = (picture["color"] + 1 - picture["mask"][:, None]).reshape(*size, 3)
+    white = (seen["color"] + 1 - seen["mask"][:, None]).reshape(*size, 3)
     return optax.apply_updates(field, updates), state, white, jnp.mean(error**2)
 
 

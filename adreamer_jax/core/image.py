@@ -68,7 +68,7 @@ def ssim(
     first: Float[Array, "h w c"], second: Float[Array, "h w c"]
 ) -> Float[Array, ""]:
     """Structural similarity with the usual Gaussian window of 11 pixels."""
-    return dm_pix.ssim(first, second)
+    return jnp.asarray(dm_pix.ssim(first, second))
 
 
 def normal_colors(

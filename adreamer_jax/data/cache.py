@@ -54,7 +54,7 @@ def write_whole(path: Path, arrays: dict[str, np.ndarray]) -> None:
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)

@@ -52,7 +52,9 @@ def _download(name: str, revision: str | None) -> Path:
 
     advice = "download the folder elsewhere and give its path as prior.name"
     try:
-        folder = snapshot_download(name, revision=revision, allow_patterns=_WANTED)
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=list(_WANTED)
+        )
     except errors.GatedRepoError as error:
         raise ValueError(
             f"{name} must be open to you, got a gated model; accept its terms on its "
@@ -94,7 +96,8 @@ def read_config(folder: Path, file: str = "config.json") -> dict[str, Any]:
         config_name = file
 
     try:
-        return dict(Config.load_config(str(folder)))
+        found: Any = Config.load_config(str(folder))
+        return dict(found)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} must be a config in JSON, got {_first_line(error)}; download it "
@@ -192,7 +195,8 @@ def _unpickle(archive: zipfile.ZipFile, path: Path) -> Any:
         return np.frombuffer(archive.read(f"{top}data/{key}"), kind)
 
     with archive.open(index[0]) as file:
-        return _Tensors(file, storage, path).load()
+        stream: Any = file
+        return _Tensors(stream, storage, path).load()
 
 
 class _Tensors(pickle.Unpickler):

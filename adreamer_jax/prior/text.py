@@ -200,7 +200,8 @@ def text_states(
     config: TextConfig, params: Params, ids: Int[Array, "b n"]
 ) -> tuple[list[Float[Array, "b n c"]], Float[Array, "b n c"]]:
     """All states before the final norm, and the last one after it."""
-    return TextTower(config).apply({"params": params}, ids)
+    states: Any = TextTower(config).apply({"params": params}, ids)
+    return states
 
 
 def text_tokens(

@@ -266,7 +266,9 @@ def vae_moments(
 ) -> tuple[Float[Array, "b lh lw c"], Float[Array, "b lh lw c"]]:
     """Mean and log-variance of the unscaled latent of an image in [0, 1]."""
     network = Autoencoder(config, dtype)
-    moments = network.apply({"params": params}, 2.0 * image - 1.0, method="moments")
+    moments: Any = network.apply(
+        {"params": params}, 2.0 * image - 1.0, method="moments"
+    )
     mean, log_variance = moments
     return mean.astype(jnp.float32), log_variance.astype(jnp.float32)
 
@@ -296,7 +298,7 @@ def vae_decode(
     """The image, about [0, 1] and not clipped, of a scaled latent."""
     network = Autoencoder(config, dtype)
     x = latent / config.scaling_factor
-    image = network.apply({"params": params}, x, method="picture")
+    image: Any = network.apply({"params": params}, x, method="picture")
     return 0.5 * image.astype(jnp.float32) + 0.5
 
 

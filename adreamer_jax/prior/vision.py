@@ -380,7 +380,8 @@ def vision_tokens(
 ) -> tuple[Float[Array, "b n c"], Float[Array, "b p"]]:
     """Penultimate tokens (no final norm) and the projected picture, not normalized."""
     x = prepared.astype(_precision(params))
-    states, projected = VisionTower(config).apply({"params": params}, x)
+    both: Any = VisionTower(config).apply({"params": params}, x)
+    states, projected = both
     return states[-2].astype(jnp.float32), projected.astype(jnp.float32)
 
 
@@ -388,7 +389,8 @@ def clip_text(
     config: ClipConfig, params: Params, ids: Int[Array, "b n"]
 ) -> Float[Array, "b p"]:
     """Texts in the shared space, of length one."""
-    return Clip(config).apply({"params": params}, ids, method="of_text")
+    text: Any = Clip(config).apply({"params": params}, ids, method="of_text")
+    return text
 
 
 def clip_image(
@@ -396,7 +398,8 @@ def clip_image(
 ) -> Float[Array, "b p"]:
     """Prepared pictures in the shared space, of length one."""
     x = prepared.astype(_precision(params))
-    return Clip(config).apply({"params": params}, x, method="of_image")
+    picture: Any = Clip(config).apply({"params": params}, x, method="of_image")
+    return picture
 
 
 def clip_score(
@@ -417,6 +420,7 @@ def dino_features(
             f"{image.shape[1]}x{image.shape[2]}; resize it first"
         )
     x = prepare_dino(image).astype(_precision(params))
-    tokens = Dino(config).apply({"params": params}, x)[:, 1:]
+    states: Any = Dino(config).apply({"params": params}, x)
+    tokens = states[:, 1:]
     grid = (image.shape[1] // size, image.shape[2] // size)
     return tokens.reshape(image.shape[0], *grid, -1).astype(jnp.float32)

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial, reduce
 from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 from PIL import Image
 
 from adreamer_jax.core.camera import orbit
@@ -28,7 +28,7 @@ from adreamer_jax.run.progress import Progress, say
 from adreamer_jax.types import Array, Camera, Float, Int, Key, Params
 
 
-def sample(config: ConfigDict, workdir: Path) -> Path:
+def sample(config: Any, workdir: Path) -> Path:
     """The path of a new sheet: the views of one scene side by side."""
     check(config)
     prior, weights = load_prior(
@@ -51,7 +51,7 @@ def sample(config: ConfigDict, workdir: Path) -> Path:
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Any) -> None:
     """Raise a sentence about the first setting that cannot work."""
     share = "in 0 ... 1"
     rules = (
@@ -106,7 +106,7 @@ def draw(
     prior: Prior,
     weights: Params,
     contexts: Float[Array, "2 tokens width"],
-    config: ConfigDict,
+    config: Any,
 ) -> Float[Array, "v h w c"]:
     """Clean latents of one scene, drawn from noise in ``config.run.steps`` steps."""
     steps = timesteps(prior.schedule, config.run.steps)
