@@ -125,7 +125,8 @@ def default() -> ConfigDict:
             background=((0.0, 1.0),),
         )
     )
-    config.ramp = ConfigDict()  # term = ((part of the run, multiplier), ...)
+    # multiplier of each term: ((part of the run, value), ...), straight between
+    config.ramp = ConfigDict({name: () for name in config.loss})
     config.optimizer = ConfigDict(
         dict(
             lr=1.0,  # multiplies all rates
