@@ -31,7 +31,7 @@ def default() -> ConfigDict:
             clip="",  # folder of a clip; empty: the embedded one
             resolution=128,  # longest side that training sees, in pixels
             cameras="smooth",  # noisy cameras: "smooth", "given", or "constant" pose
-            smooth_degree=5,  # of the polynomial in time that takes out the jitter
+            smooth_degree=2,  # of the polynomial in time around a steady turn
             depth_ratio=0.4,  # first guess of thickness over the smaller half extent
             fill=0.75,  # longest half extent of the first shape in the unit cube
             frames_per_step=16,

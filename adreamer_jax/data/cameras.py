@@ -7,6 +7,7 @@ box is widest, measured in object units, is taken as the side view. Boxes are in
 """
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from adreamer_jax.types import Bool, Float
 
@@ -53,48 +54,57 @@ def smooth_curve(
 
 
 def smooth_cameras(
-    camera_from_object: Float[np.ndarray, "t 4 4"], degree: int = 5
+    camera_from_object: Float[np.ndarray, "t 4 4"], degree: int = 2
 ) -> Float[np.ndarray, "t 4 4"]:
-    """Cameras without their jitter: a polynomial in time of rotation and translation.
+    """Cameras without their jitter: near a steady turn, on a polynomial in time.
 
-    Rotations are smoothed as unit quaternions of continuous sign, which unlike rotation
-    vectors have no seam when the camera goes all the way round the object.
+    Rotations are a turn of constant rate times a polynomial of rotation vectors, so
+    that an orbit all the way round is as smooth as a quarter of it; translations are
+    those of one point of the object plus a polynomial, since the origin may lie beside
+    the object. Estimated cameras wander slowly, which only a low degree takes out.
     """
-    from_matrix = quaternions(camera_from_object[:, :3, :3])
     smooth = np.broadcast_to(np.eye(4), camera_from_object.shape).copy()
-    smooth[:, :3, :3] = matrices(smooth_curve(from_matrix, degree))
-    smooth[:, :3, 3] = smooth_curve(camera_from_object[:, :3, 3], degree)
+    turns = Rotation.from_matrix(camera_from_object[:, :3, :3])
+    smooth[:, :3, :3] = _near_steady(turns, degree).as_matrix()
+    smooth[:, :3, 3] = _near_point(
+        smooth[:, :3, :3], camera_from_object[:, :3, 3], degree
+    )
     return smooth.astype(np.float32)
 
 
-def quaternions(rotations: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 4"]:
-    """Unit quaternions (wxyz) of rotations, each on the side of the one before.
+def _near_point(
+    turns: Float[np.ndarray, "t 3 3"],
+    translations: Float[np.ndarray, "t 3"],
+    degree: int,
+) -> Float[np.ndarray, "t 3"]:
+    """Translations as ``R_t c`` and a polynomial in time, in least squares.
 
-    The quaternion is the eigenvector to the largest eigenvalue of a symmetric matrix of
-    the rotation's entries, which is well-conditioned at every angle.
+    A weak pull on c decides on short arcs, where the two are hard to tell apart.
     """
-    r = rotations.astype(np.float64)
-    k = np.zeros((len(r), 4, 4))
-    k[:, 0, 0] = r[:, 0, 0] + r[:, 1, 1] + r[:, 2, 2]
-    skew = r - r.transpose(0, 2, 1)
-    k[:, 0, 1:] = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
-    k[:, 1:, 0] = k[:, 0, 1:]
-    k[:, 1:, 1:] = r + r.transpose(0, 2, 1) - k[:, 0, 0, None, None] * np.eye(3)
-    q = np.linalg.eigh(k)[1][:, :, -1]
-    flips = np.sign((q[1:] * q[:-1]).sum(1))
-    q[1:] *= np.cumprod(np.where(flips < 0, -1.0, 1.0))[:, None]
-    return q
+    count = len(turns)
+    time = np.linspace(-1.0, 1.0, count)
+    powers = np.polynomial.chebyshev.chebvander(time, min(degree, count - 1))
+    basis = np.concatenate([turns, np.kron(powers[:, None], np.eye(3))], axis=2)
+    basis = basis.reshape(3 * count, -1)
+    pull = np.eye(3, basis.shape[1]) * np.sqrt(1e-3 * 3 * count)
+    rows = np.concatenate([basis, pull])
+    target = np.concatenate([translations.reshape(-1), np.zeros(3)])
+    return (basis @ np.linalg.lstsq(rows, target, rcond=None)[0]).reshape(count, 3)
 
 
-def matrices(quaternion: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 3 3"]:
-    """Rotation matrices of quaternions (wxyz) of any length."""
-    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
+def _near_steady(turns: Rotation, degree: int, *, rounds: int = 4) -> Rotation:
+    """The smooth rotations: residuals of the steady turn are fitted a few times."""
+    count = len(turns)
+    step = max(1, count // 8)  # of a stretch so long that its turn outweighs the jitter
+    if count < 2:
+        return turns
+    rate = (turns[step:] * turns[:-step].inv()).as_rotvec().mean(0) / step
+    steady = Rotation.from_rotvec(np.outer(np.arange(count) - count / 2, rate))
+    fitted = steady * (steady.inv() * turns).mean()
+    for _ in range(rounds):
+        rest = (turns * fitted.inv()).as_rotvec()
+        fitted = Rotation.from_rotvec(smooth_curve(rest, degree)) * fitted
+    return fitted
 
 
 def constant_camera(
