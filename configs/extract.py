@@ -160,6 +160,7 @@ def default() -> ConfigDict:
             log_every=20,
             save_every=200,
             show_every=300,
+            evaluate_every=7,  # frames; 7 is the protocol of all published figures
             mesh_level=1.0,  # surfaces lie so many beta outside of the zero set
             mesh_cells=72,  # along the longest side of a frame's surface
             rest_cells=96,  # along the cube for the rest mesh

@@ -1,6 +1,6 @@
 """Preparation: a film becomes a clip folder that the other recipes read.
 
-    python main.py --job=prepare --config=configs/prepare.py \
+    python main.py --config=configs/prepare.py \
         --config.prepare.source=film.mp4 --config.data.clip=my_clip
 
 The source is a video, a folder of pictures, or the pictures of a sequence that Lab4D
@@ -21,6 +21,7 @@ def get_config(size: str = "default") -> ConfigDict:
             "; write --config=configs/prepare.py for the default"
         )
     config = ConfigDict()
+    config.job = "prepare"  # what main.py does with this recipe
     config.data = ConfigDict(dict(clip=""))  # the new clip folder
     config.prepare = ConfigDict(
         dict(

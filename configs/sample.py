@@ -1,6 +1,6 @@
 """Sampling: views of one object, drawn by a diffusion prior from a text.
 
-    python main.py --job=sample --config=configs/sample.py --config.prompt="a red fox"
+    python main.py --config=configs/sample.py --config.prompt="a red fox"
     ... --config=configs/sample.py:paper      MVDream's published weights, for a GPU
     ... --config=configs/sample.py:smoke      seconds, random weights, for tests
 
@@ -25,6 +25,7 @@ def get_config(size: str = "default") -> ConfigDict:
 def default() -> ConfigDict:
     """The embedded prior."""
     config = ConfigDict()
+    config.job = "sample"  # what main.py does with this recipe
     config.prompt = "a red fox"
     config.prompt_suffix = ""  # said after every prompt
     config.negative_prompt = ""

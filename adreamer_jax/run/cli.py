@@ -89,7 +89,9 @@ def parse(argv: list[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_file(
         "config", None, "recipe file[:size]", flag_values=values, sys_argv=argv
     )
-    flags.DEFINE_enum("job", "train", JOBS, "what to do", flag_values=values)
+    flags.DEFINE_enum(
+        "job", None, JOBS, "what to do; else the recipe's own job", flag_values=values
+    )
     flags.DEFINE_string("workdir", "", "the run's folder", flag_values=values)
     flags.DEFINE_string("points", "", "track: a points.json", flag_values=values)
     flags.DEFINE_string(
@@ -112,17 +114,28 @@ def _run(argv: list[str]) -> None:
     if values.help:
         print(USAGE + values.get_help())
         return
-    config, workdir = _what(values)
+    job = _job(values)
+    config, workdir = _what(values, job)
     devices.set_backend(values.cache)
     from adreamer_jax.run import pipeline
 
-    pipeline.do(values.job, config, workdir, points=values.points)
+    pipeline.do(job, config, workdir, points=values.points)
 
 
-def _what(values: flags.FlagValues) -> tuple:
+def _job(values: flags.FlagValues) -> str:
+    """The job that is asked for: the flag's, else the recipe's own, else to train."""
+    own = "train" if values.config is None else values.config.get("job", "train")
+    if values.job not in (None, own) and own != "train":
+        raise Usage(
+            f"--job must be {own} with this recipe, got {values.job}; leave it out"
+        )
+    return values.job or own
+
+
+def _what(values: flags.FlagValues, job: str) -> tuple:
     """The config and the work folder that the flags mean."""
     if values.config is None:
-        if values.job == "train" or not values.workdir:
+        if job == "train" or not values.workdir:
             raise Usage(
                 "--config must name a recipe, got nothing; "
                 "write --config=configs/extract.py"

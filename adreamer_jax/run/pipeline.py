@@ -1,7 +1,7 @@
 """Jobs: which parts of the house work, in which order, for one word of the user.
 
-Without a word a recipe does everything: it trains, exports, renders, evaluates where
-the clip has a truth, and writes the report.
+Without a word a recipe does everything: it trains, exports, renders, evaluates (with
+more figures where the clip has a truth), and writes the report.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ def everything(model: Model, config: ConfigDict, workdir: Path) -> None:
     state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
     asset, skeleton = export(model, state, workdir)
     render(model, state, workdir, asset=asset, skeleton=skeleton)
-    if model.truth() is not None:
-        evaluate(model, state, workdir)
+    evaluate(model, state, workdir)
     from adreamer_jax.run.report import report
 
     with timed("report"):
@@ -142,10 +141,18 @@ def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
 
 def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
     """Write evaluation.json."""
-    from adreamer_jax.run.evaluate import evaluate
+    from adreamer_jax.run.evaluate import EVERY, evaluate
 
     with timed("evaluation"):
-        evaluate(model.system, state, model.frozen, model.clip, model.truth(), workdir)
+        evaluate(
+            model.system,
+            state,
+            model.frozen,
+            model.clip,
+            model.truth(),
+            workdir,
+            every=model.run.get("evaluate_every", EVERY),
+        )
 
 
 def track(model: Model, state: TrainState, workdir: Path, points: str) -> None:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from adreamer_jax.run.files import write_text
 
 # How a run is watched, not what it computes: these may change when it goes on.
-FREE = ("run.log_every", "run.save_every", "run.show_every")
+FREE = ("run.log_every", "run.save_every", "run.show_every", "run.evaluate_every")
 
 
 def find_recipe(name: str) -> str:

@@ -37,6 +37,16 @@ def test_a_recipe_alone_means_everything(asked, path):
     assert config.optimizer.lr == 1.0 and config.run.steps == 2 and config.is_locked
 
 
+@pytest.mark.parametrize("name", ["prepare", "sample"])
+def test_a_recipe_may_say_its_own_job(asked, capsys, name):
+    assert command(f"--config=configs/{name}.py:smoke") == 0
+    assert asked[0][0] == name
+    assert command(f"--config=configs/{name}.py:smoke", "--job=train") == 2
+    assert f"--job must be {name} with this recipe" in capsys.readouterr().err
+    assert command("--job=prepare", "--config=configs/extract.py:smoke") == 0
+    assert asked[1][0] == "prepare"  # which says what to write
+
+
 def test_the_recipe_may_stand_apart_from_its_flag(asked, path):
     assert command("--config", f"{path}:smoke", "--config.run.seed=7") == 0
     assert asked[0][1].run.seed == 7

@@ -22,14 +22,16 @@ def tiny_clip():
 @pytest.fixture
 def house(monkeypatch):
     """The chain with the toy as its system and only names in place of the products."""
-    calls = []
+    calls, evaluated = [], []
     for word in WORDS:
 
-        def note(*arguments, word=word, **_):
+        def note(*arguments, word=word, **more):
             calls.append((word, arguments))
+            if word == "evaluate":
+                evaluated.append(more)
             return "asset", "skeleton"
 
-        module = types.SimpleNamespace(**{word: note})
+        module = types.SimpleNamespace(**{word: note}, EVERY=7)
         monkeypatch.setitem(sys.modules, f"adreamer_jax.run.{word}", module)
     make = lambda config, clip, cache: (toy(config.run.steps), frozen_toy())
     animatable = types.SimpleNamespace(make=make)
@@ -39,7 +41,7 @@ def house(monkeypatch):
     monkeypatch.setattr(
         pipeline, "read", lambda config: (tiny_clip(), lambda: truth["truth"])
     )
-    return calls, truth
+    return calls, truth, evaluated
 
 
 @pytest.fixture
@@ -61,10 +63,18 @@ def test_without_a_word_everything_is_done(house, config, tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "extract" / "2").is_dir()
 
 
-def test_without_truth_nothing_is_evaluated(house, config, tmp_path):
+def test_without_truth_the_pictures_are_evaluated(house, config, tmp_path):
     house[1]["truth"] = None
     pipeline.do("train", config, tmp_path / "run")
-    assert words(house[0]) == ["export", "render", "report"]
+    assert words(house[0]) == ["export", "render", "evaluate", "report"]
+    assert house[0][2][1][4] is None
+
+
+def test_every_kth_frame_is_the_recipes(house, config, tmp_path):
+    with config.unlocked():
+        config.run.evaluate_every = 3
+    pipeline.do("train", config, tmp_path / "run")
+    assert house[2][-1] == {"every": 3}
 
 
 def test_the_same_command_refreshes_the_products(house, config, tmp_path):
