@@ -57,12 +57,14 @@ class Prior(NamedTuple):
     Pictures are [v, h, w, 3] in [0, 1], latents the space in which noise is added (of
     an autoencoder, or the pixels themselves), cameras ours, one for each view. The
     views of a scene are neighbors in the batch and there are ``num_views`` of them.
+    ``encode`` takes pictures premultiplied by a mask [v, h, w], or whole ones without:
+    a prior that knows alpha codes the mask too, any other sees it filled with gray.
     """
 
     name: str
     tokenize: Callable  # (texts) -> ids [n, tokens], on the host
     embed_text: Callable  # (weights, ids [n, tokens]) -> context [n, tokens, width]
-    encode: Callable  # (weights, pictures of any size) -> latents
+    encode: Callable  # (weights, pictures of any size, masks or None) -> latents
     decode: Callable  # (weights, latents) -> pictures of image_size, not clipped
     denoise: Callable  # (weights, latents, t [v], context [v, ...], cameras) -> noise
     schedule: Schedule
@@ -70,6 +72,12 @@ class Prior(NamedTuple):
     latent_shape: tuple[int, int, int]
     num_views: int
     is_random: bool  # no training behind the weights: for tests and first runs
+    decode_mask: Callable | None = None  # (weights, latents) -> masks, where it has any
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether latents say what is object and what is background."""
+        return self.decode_mask is not None
 
 
 class _Part(NamedTuple):
@@ -80,6 +88,7 @@ class _Part(NamedTuple):
 
 
 EMBEDDED = Path(__file__).parent / "pocket"
+GRAY = 0.5  # the background of pictures with a mask: zero where noise is added
 
 
 def load_prior(
@@ -267,8 +276,9 @@ def _embed_text(config: TextConfig, weights: Params, ids: Array) -> Array:
 def _latent_space(vae: VaeConfig, size: int, dtype: Any) -> dict[str, Any]:
     """Noise is added to what an autoencoder makes of the picture."""
 
-    def encode(weights, image):
-        return vae_encode(vae, weights["vae"], _resized(image, size), dtype=dtype)
+    def encode(weights, image, mask=None):
+        image = _resized(over_gray(image, mask), size)
+        return vae_encode(vae, weights["vae"], image, dtype=dtype)
 
     def decode(weights, latents):
         return vae_decode(vae, weights["vae"], latents, dtype=dtype)
@@ -280,28 +290,62 @@ def _latent_space(vae: VaeConfig, size: int, dtype: Any) -> dict[str, Any]:
 
 def _pixel_space(size: int | None, block: int, channels: int) -> dict[str, Any]:
     """Noise is added to the pixels, ``block`` x ``block`` of them to a place."""
-    if not size or size % block or channels != 3 * block**2:
+    colors, rest = divmod(channels, block**2)
+    if not size or size % block or rest or colors not in (3, 4):
         raise ValueError(
             "a prior without vae/ must say in model_index.json an image_size that "
-            "pixel_block divides, with 3 pixel_block^2 channels, got image_size "
+            "pixel_block divides, with 3 or 4 pixel_block^2 channels, got image_size "
             f"{size}, pixel_block {block} and {channels} channels; correct the file"
         )
+    has_alpha = colors == 4
 
-    def encode(weights, image):
-        return pixels_to_blocks(2.0 * _resized(image, size) - 1.0, block)
+    def encode(weights, image, mask=None):
+        code = alpha_code(image, mask) if has_alpha else color_code(image, mask)
+        return pixels_to_blocks(_resized(code, size), block)
 
     def decode(weights, latents):
-        return 0.5 * blocks_to_pixels(latents, block) + 0.5
+        return 0.5 * blocks_to_pixels(latents, block)[..., :3] + 0.5
+
+    def decode_mask(weights, latents):
+        return 0.5 * blocks_to_pixels(latents, block)[..., 3] + 0.5
 
     shape = (size // block, size // block, channels)
-    return dict(encode=encode, decode=decode, image_size=size, latent_shape=shape)
+    space = dict(encode=encode, decode=decode, image_size=size, latent_shape=shape)
+    return space | (dict(decode_mask=decode_mask) if has_alpha else {})
 
 
-def _resized(image: Float[Array, "v h w 3"], size: int) -> Float[Array, "v s s 3"]:
+def over_gray(
+    image: Float[Array, "v h w 3"], mask: Float[Array, "v h w"] | None
+) -> Float[Array, "v h w 3"]:
+    """A premultiplied picture before gray; without a mask, the picture as it is."""
+    return image if mask is None else image + (1.0 - mask[..., None]) * GRAY
+
+
+def color_code(
+    image: Float[Array, "v h w 3"], mask: Float[Array, "v h w"] | None
+) -> Float[Array, "v h w 3"]:
+    """Colors in [-1, 1], zero in the background."""
+    return 2.0 * over_gray(image, mask) - 1.0
+
+
+def alpha_code(
+    image: Float[Array, "v h w 3"], mask: Float[Array, "v h w"] | None
+) -> Float[Array, "v h w 4"]:
+    """The color code and the mask, in [-1, 1]: 2 premultiplied - mask, 2 mask - 1.
+
+    An invertible linear map of premultiplied RGBA. A picture without a mask is whole.
+    """
+    mask = jnp.ones(image.shape[:-1], image.dtype) if mask is None else mask
+    alpha = 2.0 * mask[..., None] - 1.0
+    return jnp.concatenate([color_code(image, mask), alpha], axis=-1)
+
+
+def _resized(image: Float[Array, "v h w c"], size: int) -> Float[Array, "v s s c"]:
     """The picture at the prior's size, bilinear and without aliasing."""
     if image.shape[1:3] == (size, size):
         return image
-    return jax.image.resize(image, (image.shape[0], size, size, 3), "bilinear")
+    shape = (image.shape[0], size, size, image.shape[-1])
+    return jax.image.resize(image, shape, "bilinear")
 
 
 def pixels_to_blocks(

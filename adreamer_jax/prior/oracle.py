@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from adreamer_jax.prior.load import Prior
+from adreamer_jax.prior.load import Prior, color_code
 from adreamer_jax.prior.noise import epsilon_of, make_schedule
 from adreamer_jax.types import Array, Camera, Float, Params
 
@@ -31,8 +31,8 @@ def oracle_prior(
     schedule = make_schedule()
     as_clean = schedule.replace(prediction="sample")
 
-    def encode(weights, image):
-        return 2.0 * image - 1.0
+    def encode(weights, image, mask=None):
+        return color_code(image, mask)
 
     def denoise(weights, latents, t, context, cameras):
         clean = encode(weights, picture_of(weights, cameras))

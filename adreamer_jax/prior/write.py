@@ -119,10 +119,13 @@ def write_tokenizer(folder: Path, words: Sequence[str]) -> None:
 _TINY_WORDS = ("a", "red", "blue", "fox", "cat", "dog", "horse", "standing", "walking")
 
 
-def random_prior(folder: Path, *, seed: int = 0, latent: bool = True) -> None:
+def random_prior(
+    folder: Path, *, seed: int = 0, latent: bool = True, alpha: bool = False
+) -> None:
     """Write a tiny prior of random weights: every code path, no knowledge.
 
-    In the space of a tiny autoencoder, or on pixels (``latent`` False).
+    In the space of a tiny autoencoder, or on pixels (``latent`` False), with masks if
+    ``alpha`` says so.
     """
     text = TextConfig(
         vocab_size=len(_TINY_WORDS) + len(_SPECIAL),
@@ -134,7 +137,7 @@ def random_prior(folder: Path, *, seed: int = 0, latent: bool = True) -> None:
         bos_token_id=START,
         eos_token_id=END,
     )
-    channels = 4 if latent else 12
+    channels = 4 if latent else 16 if alpha else 12
     unet = LdmConfig(
         in_channels=channels,
         out_channels=channels,

@@ -39,8 +39,8 @@ def quiet(name, **settings):
 def folders(tmp_path_factory):
     """One random prior of each space."""
     root = tmp_path_factory.mktemp("priors")
-    for space in ("latent", "pixel"):
-        random_prior(root / space, latent=space == "latent")
+    for space in ("latent", "pixel", "alpha"):
+        random_prior(root / space, latent=space == "latent", alpha=space == "alpha")
     return root
 
 
@@ -55,7 +55,7 @@ def rewrite(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("space", ["latent", "pixel"])
+@pytest.mark.parametrize("space", ["latent", "pixel", "alpha"])
 def test_every_function_of_a_prior(folders, space):
     prior, weights = quiet(folders / space)
     image = jax.random.uniform(jax.random.key(0), (4, 16, 16, 3))
@@ -74,8 +74,33 @@ def test_every_function_of_a_prior(folders, space):
     assert decoded.shape == image.shape and noise.dtype == jnp.float32
     assert prior.num_views == 4 and prior.image_size == 16 and prior.is_random
     assert float(noise.std()) > 0.1
-    if space == "pixel":
+    assert prior.has_alpha == (space == "alpha")
+    if space != "latent":
         np.testing.assert_allclose(decoded, image, atol=1e-6)
+
+
+def test_every_prior_takes_a_mask(folders):
+    """Latents are those of the picture before gray; alpha comes back where it is."""
+    color, mask = jax.random.uniform(jax.random.key(5), (2, 4, 16, 16, 3))
+    mask = mask[..., 0]
+    color = color * mask[..., None]
+    gray = color + 0.5 * (1 - mask[..., None])
+    for space in ("latent", "pixel"):
+        prior, weights = quiet(folders / space)
+        encode = jax.jit(prior.encode)
+        np.testing.assert_allclose(
+            encode(weights, color, mask), encode(weights, gray), atol=1e-4
+        )
+    prior, weights = quiet(folders / "alpha")
+    latents = prior.encode(weights, color, mask)
+    np.testing.assert_allclose(prior.decode(weights, latents), gray, atol=1e-6)
+    np.testing.assert_allclose(prior.decode_mask(weights, latents), mask, atol=1e-6)
+    empty = prior.encode(weights, jnp.zeros_like(color), jnp.zeros_like(mask))
+    pixels = load.blocks_to_pixels(empty, 2)
+    np.testing.assert_array_equal(pixels[..., :3], 0.0)
+    np.testing.assert_array_equal(pixels[..., 3], -1.0)
+    slope = jax.grad(lambda m: prior.encode(weights, color, m).sum())(mask)
+    np.testing.assert_allclose(slope, 2.0 - 3.0, atol=1e-6)
 
 
 def test_views_read_each_other_and_their_cameras(folders):
