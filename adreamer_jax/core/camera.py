@@ -4,9 +4,10 @@ OpenCV axes: x right, y down, z forward; the center of pixel (row i, column j) i
 (j + 0.5, i + 0.5). Object space has y up. Distances along a ray are depths (camera z).
 """
 
+import jax
 import jax.numpy as jnp
 
-from adreamer_jax.types import Array, Camera, Float, Rays
+from adreamer_jax.types import Array, Camera, Float, Key, Rays
 
 
 def camera_rays(camera: Camera, pixels: Float[Array, "*b r 2"]) -> Rays:
@@ -105,6 +106,73 @@ def orbit(
     focal = 0.5 * size[0] / jnp.tan(0.5 * fov) * jnp.ones_like(azimuth)
     center = jnp.broadcast_to(jnp.array([size[1] / 2, size[0] / 2]), (*focal.shape, 2))
     return Camera(pose, jnp.stack([focal, focal], axis=-1), center, size)
+
+
+def sample_orbit(
+    key: Key,
+    *,
+    views: int,
+    size: tuple[int, int],
+    elevation_deg: tuple[float, float],
+    fov_deg: tuple[float, float],
+    fill: tuple[float, float],
+) -> Camera:
+    """Cameras evenly around an object whose farthest point is at distance one.
+
+    The first azimuth, the shared elevation and the field of view are drawn evenly.
+    ``fill`` bounds the diameter of the object's ball over the picture's height.
+    """
+    draws = jax.random.uniform(key, (4,))
+    between = lambda bounds, at: bounds[0] + (bounds[1] - bounds[0]) * at
+    turn = 2.0 * jnp.pi * (draws[0] + jnp.arange(views) / views)
+    fov = jnp.radians(between(fov_deg, draws[2]))
+    distance = 1.0 / (jnp.sin(0.5 * fov) * between(fill, draws[3]))
+    one = jnp.ones_like(turn)
+    elevation = jnp.radians(between(elevation_deg, draws[1]))
+    return orbit(turn, elevation * one, distance * one, fov * one, size=size)
+
+
+def facing(
+    up: Float[Array, "3"], azimuth: Float[Array, ""] | float
+) -> Float[Array, "3 3"]:
+    """Rotation that takes ``up`` to +y and the front to +z.
+
+    The front lies at ``azimuth`` (radians, from +z towards +x) about up; where up is
+    not y, the directions are those of the shortest turn from y to up.
+    """
+    up = jnp.asarray(up, jnp.float32)
+    up = up / jnp.linalg.norm(up)
+    sin, cos = jnp.sin(azimuth), jnp.cos(azimuth)
+    level = jnp.array([sin * 1.0, 0.0, cos * 1.0])
+    # Rodrigues' turn from y to up; straight down it is half a turn about x
+    x, y, z = up
+    tilt = jnp.maximum(1.0 + y, 1e-6)
+    turn = jnp.array(
+        [[1 - x * x / tilt, x, -x * z / tilt],
+         [-x, y, -z],
+         [-x * z / tilt, z, 1 - z * z / tilt]]
+    )  # fmt: skip
+    upside_down = jnp.diag(jnp.array([1.0, -1.0, -1.0]))
+    turn = jnp.where(y > -1.0 + 1e-6, turn, upside_down)
+    front = turn @ level
+    return jnp.stack([jnp.cross(up, front), up, front])
+
+
+def seen_from(
+    camera: Camera,
+    space_from_object: Float[Array, "3 3"],
+    center: Float[Array, "3"],
+    scale: Float[Array, ""] | float = 1.0,
+) -> Camera:
+    """Cameras of another space as cameras of object space.
+
+    That space is object space moved to ``center``, turned, and divided by ``scale``.
+    """
+    pose = camera.camera_from_object
+    turn = pose[..., :3, :3] @ space_from_object
+    shift = scale * pose[..., :3, 3] - turn @ center
+    pose = pose.at[..., :3, :3].set(turn).at[..., :3, 3].set(shift)
+    return camera.replace(camera_from_object=pose)
 
 
 def with_size(camera: Camera, size: tuple[int, int]) -> Camera:

@@ -11,7 +11,26 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from adreamer_jax.types import Params
+from adreamer_jax.types import Array, Params
+
+
+def interleaved(values: Array, *, chunk: int, mode: str = "edge") -> Array:
+    """Values in the order of chunks that each hold every so-manyth one, padded.
+
+    Neighbors of a picture lie in different chunks, so that all chunks see about as
+    much of the object. ``mode`` is how the last chunk is filled: "edge" or "constant".
+    """
+    count = -(-values.shape[0] // chunk)
+    pad = [(0, count * chunk - values.shape[0])] + [(0, 0)] * (values.ndim - 1)
+    filled = jnp.pad(values, pad, mode=mode)
+    spread = filled.reshape(chunk, count, *values.shape[1:])
+    return jnp.swapaxes(spread, 0, 1).reshape(filled.shape)
+
+
+def in_order(values: Array, *, chunk: int, total: int) -> Array:
+    """The inverse of `interleaved`, for the first ``total`` values."""
+    spread = values.reshape(-1, chunk, *values.shape[1:])
+    return jnp.swapaxes(spread, 0, 1).reshape(values.shape)[:total]
 
 
 def _chunks(tree, size: int, total: int):

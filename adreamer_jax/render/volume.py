@@ -38,12 +38,21 @@ class Rendered(NamedTuple):
 
 
 def stratified(
-    rays: Rays, *, count: int, key: Key | None = None
+    rays: Rays,
+    *,
+    count: int,
+    key: Key | None = None,
+    jitter: Float[Array, "f r s"] | None = None,
 ) -> tuple[Float[Array, "f r s"], Float[Array, "f r s"]]:
-    """Depths of samples and their spacing, one a bin; ``key`` None: bin centers."""
+    """Depths of samples and their spacing, one a bin.
+
+    ``jitter`` is the place in each bin, from 0 to 1; without it one is drawn from
+    ``key``, and without that samples lie in the middle.
+    """
     width = (rays.far - rays.near) / count
     shape = (*rays.near.shape, count)
     at = 0.5 if key is None else jax.random.uniform(key, shape)
+    at = at if jitter is None else jitter
     place = (jnp.arange(count) + at) * jnp.ones(shape)
     depth = rays.near[..., None] + place * width[..., None]
     return depth, jnp.broadcast_to(width[..., None], shape)
@@ -92,6 +101,7 @@ def render(
     count: int,
     capacity: int,
     key: Key | None = None,
+    jitter: Float[Array, "f r s"] | None = None,
 ) -> Rendered:
     """Sums of a scene's channels along rays.
 
@@ -100,7 +110,7 @@ def render(
     packed ones; ``extra`` is handed through.
     """
     frames, num_rays = rays.near.shape
-    depth, width = stratified(rays, count=count, key=key)
+    depth, width = stratified(rays, count=count, key=key, jitter=jitter)
     points = (
         rays.origins[..., None, :] + depth[..., None] * rays.directions[..., None, :]
     )

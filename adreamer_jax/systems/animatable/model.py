@@ -112,6 +112,30 @@ def sample_posed(
         blend=BLENDS[config.scene.warp.blend],
         with_delta=config.scene.skin.delta,
     )
+    shaded = _shade(
+        model, now, rest, with_feature=with_feature, with_visibility=with_visibility
+    )
+    law, channels, sdf, visibility = shaded
+    return law, channels, Samples(rest, sdf, weights, delta, visibility)
+
+
+def sample_rest(
+    model: Model, now: Moment, points: Float[Array, "f k 3"]
+) -> tuple[Float[Array, "f k"], Float[Array, "f k c"], None]:
+    """Density and channels (color, position) of points of the rest shape."""
+    shaded = _shade(model, now, points, with_feature=False, with_visibility=False)
+    return shaded[0], shaded[1], None
+
+
+def _shade(
+    model: Model,
+    now: Moment,
+    rest: Float[Array, "f k 3"],
+    *,
+    with_feature: bool,
+    with_visibility: bool,
+):
+    """Density, channels, distance and visibility at rest positions."""
     flat = query(
         model.field,
         rest.reshape(-1, 3),
@@ -119,7 +143,7 @@ def sample_posed(
         with_feature=with_feature,
         with_visibility=with_visibility,
     )
-    shape = points.shape[:2]
+    shape = rest.shape[:2]
     sdf = flat.sdf.reshape(shape)
     channels = [flat.color.reshape(*shape, 3), rest]
     if flat.feature is not None:
@@ -127,12 +151,8 @@ def sample_posed(
     visibility = flat.visibility
     visibility = None if visibility is None else visibility.reshape(shape)
     inside = jnp.all(jnp.abs(rest) <= 1.0, axis=-1)
-    law = density(model.field, sdf, now.beta)
-    return (
-        jnp.where(inside, law, 0.0),
-        jnp.concatenate(channels, axis=-1),
-        Samples(rest, sdf, weights, delta, visibility),
-    )
+    law = jnp.where(inside, density(model.field, sdf, now.beta), 0.0)
+    return law, jnp.concatenate(channels, axis=-1), sdf, visibility
 
 
 def carry(

@@ -1,0 +1,411 @@
+"""Canonical Score Distillation: the prior judges the posed model (section 7).
+
+One gradient has three parts. A picture of a few views of one frame is rendered through
+the warp, without gradient; the prior says what it would rather see, which is a gradient
+on the picture and goes through its encoder only; the picture is rendered again, chunk
+by chunk with the same samples, and the gradient is pulled through rendering, field and
+warp into the one canonical model. Letters: v views, r rays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from adreamer_jax.core.camera import (
+    camera_rays,
+    clip_to_box,
+    facing,
+    sample_orbit,
+    seen_from,
+    with_size,
+)
+from adreamer_jax.core.encoding import frame_time
+from adreamer_jax.core.optimizer import group_tree, path_name
+from adreamer_jax.core.schedule import ramp
+from adreamer_jax.core.shares import my_share, num_shares
+from adreamer_jax.objective.distill import (
+    clean_target,
+    distill_loss,
+    form_weight,
+    sample_time,
+    time_window,
+)
+from adreamer_jax.objective.regularize import opacity_entropy_loss
+from adreamer_jax.prior.guide import guided, predict_pair, rescaled
+from adreamer_jax.prior.load import Prior
+from adreamer_jax.prior.noise import clean_of
+from adreamer_jax.render.chunked import (
+    deferred_gradient,
+    in_order,
+    interleaved,
+    map_chunks,
+)
+from adreamer_jax.render.volume import render
+from adreamer_jax.scene.bones import posed_from_rest
+from adreamer_jax.systems.animatable.model import (
+    Model,
+    moment,
+    occupied,
+    occupied_posed,
+    sample_posed,
+    sample_rest,
+    stop,
+)
+from adreamer_jax.types import Array, Camera, Float, Int, Key, Metrics, Params, Rays
+
+FORMS = ("x0", "sds")
+SPACES = ("posed", "canonical")
+MOVES = ("canonical", "canonical+warp")
+BACKGROUNDS = ("gray", "white", "random")
+_KEPT = ("feature", "visibility", "log_temperature", "center", "axes", "radii")
+
+
+class Views(NamedTuple):
+    """One group: where from, and of which instant."""
+
+    camera: Camera  # in field space, v cameras
+    seen: Camera  # the same ones as the prior knows them
+    time: Float[Array, "1"]
+    box: Float[Array, "2 3"]  # of the object at that instant
+
+
+def prior_arrays(
+    prior: Prior, weights: Params, *, negative: str, prompt: str
+) -> dict[str, Any]:
+    """What a step reads of a prior: its weights and both texts, [2, tokens, width].
+
+    The text network has then done its work and is left out.
+    """
+    ids = prior.tokenize([negative, prompt])
+    contexts = jax.jit(prior.embed_text)(weights, ids)
+    if isinstance(weights, dict):
+        weights = {name: part for name, part in weights.items() if name != "text"}
+    return {"prior": weights, "contexts": contexts}
+
+
+def csd_gradient(
+    config: Any,
+    prior: Prior,
+    model: Model,
+    upkeep: dict,
+    frozen: dict,
+    step: Int[Array, ""],
+    key: Key,
+    *,
+    axis: str | None = None,
+) -> tuple[Model, Metrics]:
+    """Gradient of the distillation loss in the model, and what to log of it.
+
+    The mean over ``config.csd.groups`` groups of views; parameters that the prior may
+    not move have a gradient of exactly zero. With ``axis`` this device's groups only,
+    so that the mean over devices is the whole's; a group is never split.
+    """
+    groups, shares = config.csd.groups, num_shares(axis)
+    number = -(-groups // shares)
+
+    def one(index):
+        grads, metrics = group_gradient(
+            config, prior, model, upkeep, frozen, step, jax.random.fold_in(key, index)
+        )
+        part = jnp.where(index < groups, shares / groups, 0.0)
+        return jax.tree.map(lambda x: part * x, (grads, metrics))
+
+    first = my_share(axis) * number
+    if number == 1:
+        return one(jnp.asarray(first))
+
+    def add(total, index):
+        return jax.tree.map(jnp.add, total, one(index)), None
+
+    zero = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, jnp.asarray(0))
+    )
+    return jax.lax.scan(add, zero, first + jnp.arange(number))[0]
+
+
+def group_gradient(
+    config: Any,
+    prior: Prior,
+    model: Model,
+    upkeep: dict,
+    frozen: dict,
+    step: Int[Array, ""],
+    key: Key,
+) -> tuple[Model, Metrics]:
+    """`csd_gradient` of one group of views."""
+    view_key, ray_key, prior_key = jax.random.split(key, 3)
+    views = sample_views(config, prior, upkeep, view_key)
+    side = config.csd.resolution
+    total = prior.num_views * side * side
+    chunk = chunk_rays(config, model, total)
+    rays = interleaved(jnp.arange(total), chunk=chunk)
+    moving, whole = split_moving(model, config.csd.moves)
+
+    def draw(moving: list[Array], index: Int[Array, "r"]):
+        return draw_rays(config, whole(moving), upkeep, step, views, ray_key, index)
+
+    parts = map_chunks(partial(draw, stop(moving)), rays, chunk=chunk)
+    color, mask, lost = (in_order(x, chunk=chunk, total=total) for x in parts)
+    shape = (prior.num_views, side, side)
+    pictures = (color.reshape(*shape, 3), mask.reshape(shape))
+    pull, metrics = judge(config, prior, frozen, views, pictures, step, prior_key)
+    pull = [x.reshape(total, *x.shape[3:]) for x in pull]
+    pull = tuple(interleaved(x, chunk=chunk, mode="constant") for x in pull)
+    grads = deferred_gradient(
+        lambda p, index: draw(p, index)[:2], moving, rays, pull, chunk=chunk
+    )
+    zero = jax.tree.map(jnp.zeros_like, model)
+    metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": jnp.sum(lost) / chunk}
+    return split_moving(zero, config.csd.moves)[1](grads), metrics
+
+
+def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
+    """Cameras around the posed object at a random frame of the clip.
+
+    They aim at the middle of that frame's box, and the box bounds their rays: a near
+    and far of the clip's own cameras would cut the object.
+    """
+    frame_key, camera_key = jax.random.split(key)
+    count = upkeep["box"].shape[0]
+    frame = jax.random.randint(frame_key, (), 0, count)
+    time = frame_time(frame.astype(jnp.float32), count)[None]
+    box = upkeep["box"][frame]
+    if config.csd.space == "canonical":
+        box = occupied_box(upkeep["occupancy"])
+    numbers = config.data.views
+    side = config.csd.resolution
+    seen = sample_orbit(
+        camera_key,
+        views=prior.num_views,
+        size=(side, side),
+        elevation_deg=numbers.elevation_deg,
+        fov_deg=numbers.fov_deg,
+        fill=numbers.fill,
+    )
+    reach = 0.5 * jnp.linalg.norm(box[1] - box[0])
+    turn = facing(
+        jnp.asarray(numbers.up, jnp.float32), jnp.radians(numbers.azimuth_offset_deg)
+    )
+    camera = seen_from(seen, turn, jnp.mean(box, axis=0), reach)
+    seen = with_size(seen, (prior.image_size, prior.image_size))
+    return Views(camera, seen, time, box)
+
+
+def occupied_box(grid: Array) -> Float[Array, "2 3"]:
+    """Box of the true cells of the cube; the whole cube where there are none."""
+    sides = []
+    for axis in range(3):
+        along = jnp.any(grid, axis=tuple(a for a in range(3) if a != axis))
+        first = jnp.argmax(along)
+        last = grid.shape[axis] - jnp.argmax(along[::-1])
+        sides.append(jnp.stack([first, last]) * (2.0 / grid.shape[axis]) - 1.0)
+    return jnp.stack(sides, axis=-1)
+
+
+def draw_rays(
+    config: Any,
+    model: Model,
+    upkeep: dict,
+    step: Int[Array, ""],
+    views: Views,
+    key: Key,
+    index: Int[Array, "r"],
+) -> tuple[Float[Array, "r 3"], Float[Array, "r"], Float[Array, "r"]]:
+    """Premultiplied color and opacity of the pixels with the given numbers.
+
+    The third is the number of samples that found no slot, for every ray alike. The
+    samples of a ray depend on its own number alone, so that both renders, in whatever
+    chunks, see the same ones.
+    """
+    numbers, now = config.csd, moment(config, model, step)
+    jitter = jax.vmap(
+        lambda i: jax.random.uniform(jax.random.fold_in(key, i), (numbers.samples,))
+    )(index)
+    if numbers.space == "canonical":
+        near = lambda p: occupied(upkeep, p)
+        sample = lambda p: sample_rest(model, now, p)
+    else:
+        motion = posed_from_rest(model.bones, views.time)
+        still, still_motion = stop((model, motion))
+        near = lambda p: occupied_posed(config, still, upkeep, still_motion, p)
+        sample = lambda p: sample_posed(
+            config, model, now, motion, views.time, p,
+            with_feature=False, with_visibility=False,
+        )  # fmt: skip
+    out = render(
+        near,
+        sample,
+        rays_of(views, index),
+        count=numbers.samples,
+        capacity=int(numbers.share * index.shape[0] * numbers.samples),
+        jitter=jitter[None],
+    )
+    lost = jnp.full(index.shape, out.slots.overflow, jnp.float32)
+    return out.channels[0, :, :3], out.mask[0], lost
+
+
+def rays_of(views: Views, index: Int[Array, "r"]) -> Rays:
+    """Rays [1, r] through the pixels with the given numbers: view, row, column."""
+    height, width = views.camera.size
+    view, pixel = index // (height * width), index % (height * width)
+    at = jnp.stack([pixel % width, pixel // width], axis=-1) + 0.5
+    camera = jax.tree.map(lambda x: x[view], views.camera)
+    rays = camera_rays(camera, at[:, None])
+    rays = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rays)
+    return clip_to_box(rays, views.box)
+
+
+def judge(
+    config: Any,
+    prior: Prior,
+    frozen: dict,
+    views: Views,
+    pictures: tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]],
+    step: Int[Array, ""],
+    key: Key,
+) -> tuple[tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]], Metrics]:
+    """The gradient of the prior's judgment in pictures and masks, and its value.
+
+    It goes through the prior's encoder; its network is only asked.
+    """
+    time_key, noise_key, ground_key = jax.random.split(key, 3)
+    shares = prior.schedule.alphas_cumprod
+    window = time_window(
+        step / config.run.steps, low=config.csd.time_low, high=config.csd.time_high
+    )
+    t = sample_time(time_key, window, steps=shares.shape[0])
+    estimate = clean_estimate(config, prior, frozen, views.seen)
+    ground = background(config, ground_key)
+
+    def loss(color, mask):
+        if prior.has_alpha or ground is None:
+            latents = prior.encode(frozen["prior"], color, mask)
+        else:
+            filled = color + (1.0 - mask[..., None]) * ground
+            latents = prior.encode(frozen["prior"], filled)
+        latents = latents.astype(jnp.float32)
+        noise = jax.random.normal(noise_key, latents.shape)
+        target = clean_target(
+            estimate, latents, noise, t, shares, chain=config.csd.chain
+        )
+        weight = form_weight(config.csd.form, shares[t])
+        value = distill_loss(latents, target, weight=weight)
+        return value + config.csd.entropy * opacity_entropy_loss(mask), value
+
+    pull, value = jax.grad(loss, argnums=(0, 1), has_aux=True)(*pictures)
+    return pull, {"loss/csd": value, "csd/time": t / shares.shape[0]}
+
+
+def background(config: Any, key: Key) -> Float[Array, "3"] | None:
+    """A color behind the object for priors without alpha; None is their own gray.
+
+    At random, half of the time white: against one color alone, fog of that color would
+    cost nothing.
+    """
+    if config.csd.background == "gray":
+        return None
+    if config.csd.background == "white":
+        return jnp.ones(3)
+    coin, paint = jax.random.split(key)
+    return jnp.where(
+        jax.random.bernoulli(coin), jax.random.uniform(paint, (3,)), jnp.ones(3)
+    )
+
+
+def clean_estimate(config: Any, prior: Prior, frozen: dict, seen: Camera) -> Callable:
+    """A function (noised, t) -> clean latents, guided by the prompt and rescaled."""
+    denoise = partial(prior.denoise, frozen["prior"])
+
+    def estimate(z, t):
+        each = jnp.full(z.shape[:1], t)
+        without, with_prompt = predict_pair(denoise, z, t, frozen["contexts"], seen)
+        pushed = guided(without, with_prompt, scale=config.csd.guidance)
+        clean = clean_of(prior.schedule, pushed, z, each)
+        plain = clean_of(prior.schedule, with_prompt, z, each)
+        return rescaled(clean, plain, amount=config.csd.rescale)
+
+    return estimate
+
+
+def split_moving(model: Model, moves: str) -> tuple[list[Array], Callable]:
+    """The leaves that distillation may move, and a function that puts them back.
+
+    Never the root pose and the cameras, nor what only the clip can teach: features and
+    visibility. "canonical" leaves out the bones too, which is distillation without
+    gradient through the warp.
+    """
+    flat, tree = jax.tree_util.tree_flatten_with_path(model)
+    chosen = [_may_move(path_name(path), moves) for path, _ in flat]
+
+    def put_back(leaves: list[Array]) -> Model:
+        new = iter(leaves)
+        pairs = zip(flat, chosen, strict=True)
+        return tree.unflatten([next(new) if c else x for (_, x), c in pairs])
+
+    return [x for (_, x), c in zip(flat, chosen, strict=True) if c], put_back
+
+
+def _may_move(path: str, moves: str) -> bool:
+    part, name = path.split("/")[:2]
+    if part == "field":
+        return name not in _KEPT
+    return part == "bones" and moves == "canonical+warp"
+
+
+def chunk_rays(config: Any, model: Model, total: int) -> int:
+    """Rays of one chunk, from the memory that the recipe allows."""
+    most = max(1, int(config.csd.memory_mb * 2**20 / ray_bytes(config, model)))
+    return -(-total // -(-total // most))
+
+
+def ray_bytes(config: Any, model: Model) -> float:
+    """About what one ray takes while it is rendered and differentiated."""
+    del model
+    return config.csd.samples * (400.0 + 3000.0 * config.csd.share)
+
+
+def joined(
+    config: Any,
+    group_of: Callable[[str], str],
+    step: Int[Array, ""],
+    grads: Model,
+    extra: Model,
+) -> tuple[Model, Metrics]:
+    """Gradients of reconstruction with those of distillation, weighted, and norms.
+
+    With ``config.csd.ratio`` the gradient of every group of parameters is first given
+    that part of the norm of reconstruction's, whatever the scale of the prior's loss.
+    """
+    weight = config.loss.csd * ramp(config.ramp.csd, step / config.run.steps)
+    if config.csd.ratio > 0:
+        ours, theirs = (group_norms(group_of, x) for x in (extra, grads))
+        scale = {
+            name: config.csd.ratio * theirs[name] / jnp.maximum(ours[name], 1e-12)
+            for name in ours
+        }
+        names = group_tree(extra, group_of)
+        extra = jax.tree.map(lambda x, name: scale[name] * x, extra, names)
+    extra = jax.tree.map(lambda x: weight * x, extra)
+    norms = [
+        jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(tree)))
+        for tree in (grads, extra)
+    ]
+    return jax.tree.map(jnp.add, grads, extra), {
+        "grad/reconstruction": norms[0],
+        "grad/csd": norms[1],
+        "grad/csd_ratio": norms[1] / jnp.maximum(norms[0], 1e-12),
+    }
+
+
+def group_norms(group_of: Callable[[str], str], tree: Model) -> dict[str, Array]:
+    """Norm of every group of parameters."""
+    squares: dict[str, Array] = {}
+    names = jax.tree.leaves(group_tree(tree, group_of))
+    for name, leaf in zip(names, jax.tree.leaves(tree), strict=True):
+        squares[name] = squares.get(name, jnp.zeros(())) + jnp.sum(leaf**2)
+    return {name: jnp.sqrt(value) for name, value in squares.items()}
