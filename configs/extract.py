@@ -40,6 +40,47 @@ def default() -> ConfigDict:
             draw_edge=0.1,  # object, along its silhouette, and in thin parts; the
             draw_thin=0.05,  # rest evenly inside
             flow_gaps=(1, 2, 4, 8),
+            views=dict(  # from where the prior looks at the posed object
+                elevation_deg=(-10.0, 40.0),
+                fov_deg=(35.0, 60.0),
+                fill=(0.82, 1.08),  # diameter of the object over the picture's height
+                up=(0.0, 1.0, 0.0),  # in object space
+                azimuth_offset_deg=0.0,  # where the front is, from +z towards +x
+            ),
+        )
+    )
+    config.prompt = ""  # what is to be seen, for the prior; empty: the clip's own words
+    config.prompt_suffix = ""  # said after every prompt
+    config.negative_prompt = ""
+    config.prior = ConfigDict(
+        dict(
+            name="",  # folder, .pt file, hub name or "mvdream"; empty: the embedded one
+            revision="",  # commit of the hub; empty: the newest
+            dtype="float32",  # or "bfloat16", "float16"
+        )
+    )
+    config.csd = ConfigDict(  # canonical score distillation; loss.csd switches it on
+        dict(
+            groups=1,  # of views a step, spread over the devices
+            every=2,  # so manyth step
+            resolution=32,  # side of the pictures that are rendered
+            samples=40,  # along a ray
+            share=0.35,  # slots for samples near the object, of all samples
+            memory_mb=256.0,  # for rendering with gradient; decides the chunk of rays
+            form="x0",  # distance to the clean estimate, or "sds"
+            chain=1,  # DDIM steps to the clean estimate
+            guidance=3.0,
+            rescale=0.5,  # part of the spread that guidance added and is taken back
+            # least and largest time over the run, as shares of the schedule
+            time_low=((0.0, 0.5), (0.67, 0.02)),
+            time_high=((0.0, 0.6), (0.67, 0.5)),
+            background="gray",  # for priors without alpha; or "white", "random"
+            entropy=0.0,  # of opacities: pays for fog
+            space="posed",  # or "canonical": the rest shape, seen without the warp
+            moves="canonical+warp",  # or "canonical": no gradient through the warp
+            # above 0: every group of parameters gets this part of the norm of
+            # reconstruction's gradient, times loss.csd
+            ratio=0.0,
         )
     )
     config.scene = ConfigDict(
@@ -113,6 +154,7 @@ def default() -> ConfigDict:
             motion_size=0.02,
             gauge=1.0,
             neighbor=10.0,
+            csd=0.0,
         )
     )
     config.loss_numbers = ConfigDict(
@@ -218,6 +260,19 @@ def paper() -> ConfigDict:
     rates = dict(network=5e-4, motion=5e-4, camera=5e-4, delta=5e-4, bones=5e-3)
     config.optimizer.rates.update(rates | dict(sharpness=5e-3))
     config.optimizer.decay = 1e-4
+    config.data.views.fov_deg = (40.0, 70.0)
+    config.prior.name, config.prior.dtype = "mvdream", "bfloat16"
+    config.csd.update(
+        dict(
+            resolution=200,
+            samples=64,
+            memory_mb=4096.0,
+            guidance=50.0,
+            time_low=((0.0, 0.98), (0.67, 0.02)),
+            time_high=((0.0, 0.98), (0.67, 0.5)),
+            background="random",
+        )
+    )
     config.run.steps = 12_000
     config.run.rigid = 0
     return config
@@ -232,6 +287,8 @@ def smoke() -> ConfigDict:
     config.render.samples = 32
     config.render.capacity = 384
     config.render.picture_samples = 48
+    config.csd.resolution = 16
+    config.csd.samples = 16
     config.run.steps = 60
     config.run.rigid = 20
     config.run.refresh_every = 20

@@ -7,7 +7,7 @@ import pytest
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from tests.systems.tiny import tiny_clip, tiny_recipe
 
-NAMES = sorted(tiny_recipe().loss)
+NAMES = sorted(set(tiny_recipe().loss) - {"csd"})  # the prior comes apart
 FEATURES = 5
 
 

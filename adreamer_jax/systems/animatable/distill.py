@@ -369,19 +369,61 @@ def ray_bytes(config: Any, model: Model) -> float:
     return config.csd.samples * (400.0 + 3000.0 * config.csd.share)
 
 
+def with_csd(
+    config: Any,
+    prior: Prior,
+    group_of: Callable[[str], str],
+    model: Model,
+    upkeep: dict,
+    frozen: dict,
+    step: Int[Array, ""],
+    key: Key,
+    grads: Model,
+    metrics: Metrics,
+    *,
+    axis: str | None = None,
+) -> tuple[Model, Metrics]:
+    """Gradients and metrics of the whole, with the prior's part where it is due.
+
+    ``grads`` and ``metrics`` are this device's own: both parts are averaged over the
+    devices together, by one reduction, before they are weighted and added up.
+    """
+
+    def ask():
+        return csd_gradient(config, prior, model, upkeep, frozen, step, key, axis=axis)
+
+    weight = csd_weight(config, step)
+    if config.csd.every == 1 and not config.ramp.csd:
+        extra, seen = ask()
+    else:
+        shapes = jax.eval_shape(ask)
+        nothing = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        due = ((step + 1) % config.csd.every == 0) & (weight > 0)
+        extra, seen = jax.lax.cond(due, ask, nothing)
+    own = (grads, extra, metrics | seen)
+    grads, extra, metrics = own if axis is None else jax.lax.pmean(own, axis)
+    grads, norms = joined(config, group_of, weight, grads, extra)
+    return grads, metrics | norms
+
+
+def csd_weight(config: Any, step: Int[Array, ""]) -> Float[Array, ""]:
+    """Weight of distillation at a step of the run."""
+    return config.loss.csd * ramp(config.ramp.csd, step / config.run.steps)
+
+
 def joined(
     config: Any,
     group_of: Callable[[str], str],
-    step: Int[Array, ""],
+    weight: Float[Array, ""],
     grads: Model,
     extra: Model,
 ) -> tuple[Model, Metrics]:
-    """Gradients of reconstruction with those of distillation, weighted, and norms.
+    """The sum of both gradients, the second one weighted, and their norms.
 
-    With ``config.csd.ratio`` the gradient of every group of parameters is first given
-    that part of the norm of reconstruction's, whatever the scale of the prior's loss.
+    With ``config.csd.ratio`` the second one's part in every group of parameters is
+    first given that part of the norm of the first one's, so that the scale of the
+    prior's loss does not matter.
     """
-    weight = config.loss.csd * ramp(config.ramp.csd, step / config.run.steps)
     if config.csd.ratio > 0:
         ours, theirs = (group_norms(group_of, x) for x in (extra, grads))
         scale = {
@@ -396,7 +438,7 @@ def joined(
         for tree in (grads, extra)
     ]
     return jax.tree.map(jnp.add, grads, extra), {
-        "grad/reconstruction": norms[0],
+        "grad/rest": norms[0],
         "grad/csd": norms[1],
         "grad/csd_ratio": norms[1] / jnp.maximum(norms[0], 1e-12),
     }
