@@ -1,0 +1,298 @@
+"""The pocket prior: a four-view diffusion model small enough to ship and to train.
+
+It learns the project's own zoo and lies in the package, so that everything that needs a
+prior runs without a download. Trained like any other system: `make` gives the pure
+functions of a run, `write` the folder that `load_prior` reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from adreamer_jax.data.captions import VOCABULARY
+from adreamer_jax.prior.files import (
+    find_folder,
+    read_state,
+    read_tokenizer,
+)
+from adreamer_jax.prior.load import read_part, read_schedule
+from adreamer_jax.prior.text import TextConfig, init_text, text_names, text_shapes
+from adreamer_jax.prior.unet_ldm import LdmConfig, init_unet_ldm, unet_ldm_shapes
+from adreamer_jax.prior.write import END, START, word_ids, write_prior, write_tokenizer
+from adreamer_jax.systems.pocket.learn import (
+    VIEWS,
+    Networks,
+    Sample,
+    chosen,
+    draw_sample,
+    objective,
+)
+from adreamer_jax.systems.pocket.look import (
+    BANDS,
+    band_errors,
+    look_at_prompts,
+    names_of_bands,
+    sheet,
+)
+from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
+from adreamer_jax.types import Array, Key, Metrics, Params, System, TrainState
+
+__all__ = ["make", "networks_of", "write"]
+
+SCHEDULE = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "squaredcos_cap_v2",
+    "num_train_timesteps": 1000,
+    "prediction_type": "v_prediction",
+    "steps_offset": 0,
+    "set_alpha_to_one": True,
+}
+
+
+def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
+    """The system that trains a prior, and its constant arrays.
+
+    Pieces of the zoo are kept in the folder ``cache``.
+    """
+    networks = networks_of(config)
+    tokenize = make_tokenizer(networks.text)
+    pieces = Pieces(config, cache)
+    frozen = frozen_of(config, cache, tokenize)
+    optimizer = make_optimizer(config)
+    judge = jax.jit(partial(band_errors, networks))
+    show = jax.jit(partial(look_at_prompts, config, networks))
+
+    def init(key: Key, frozen: dict) -> TrainState:
+        params = start_params(config, networks, key)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state={"adam": optimizer.init(params), "average": params},
+            upkeep=fresh_upkeep(config, networks),
+        )
+
+    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
+        if step % config.run.shelf_steps == 0:
+            number = step // config.run.shelf_steps
+            state = with_shelf(config, pieces, tokenize, state, number)
+        if step % config.run.validate_every == 0:
+            errors = judge(state.opt_state["average"], frozen["validation"])
+            state = state.replace(upkeep=state.upkeep | {"errors": errors})
+        return state
+
+    def preview(state: TrainState, frozen: dict) -> dict[str, np.ndarray]:
+        scenes = show(state.opt_state["average"], frozen)
+        return {"samples": sheet(np.asarray(scenes))}
+
+    system = System(
+        init=init,
+        sample=lambda frozen, key, step: draw_sample(config, key, step),
+        step=partial(train_step, config, networks, optimizer),
+        maintain=maintain,
+        render=_has_no_object,
+        preview=preview,
+        asset=_has_no_object,
+        surface=_has_no_object,
+        num_steps=config.run.steps,
+    )
+    return system, frozen
+
+
+def _has_no_object(*_: Any) -> Any:
+    raise ValueError(
+        "--job must be train or export, got one that needs a 3D model; this recipe "
+        "trains a prior"
+    )
+
+
+def networks_of(config: Any) -> Networks:
+    """Sizes of both networks as the recipe says them."""
+    scene = config.prior
+    channels = (4 if scene.alpha else 3) * scene.block**2
+    text = TextConfig(
+        vocab_size=len(word_ids(VOCABULARY)),
+        bos_token_id=START,
+        eos_token_id=END,
+        **scene.text,
+    )
+    unet = LdmConfig(
+        in_channels=channels,
+        out_channels=channels,
+        context_dim=text.hidden_size,
+        position_size=config.data.size // scene.block if scene.positions else None,
+        **{k: tuple(v) if isinstance(v, list | tuple) else v
+           for k, v in scene.unet.items()},
+    )  # fmt: skip
+    schedule = read_schedule(SCHEDULE)
+    dtype = jnp.dtype(scene.dtype)
+    return Networks(unet, text, schedule, scene.block, scene.alpha, dtype)
+
+
+def make_tokenizer(text: TextConfig):
+    """Texts to ids, by the very files that the finished prior holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokenizer(Path(folder), VOCABULARY)
+        return read_tokenizer(
+            Path(folder),
+            length=text.max_position_embeddings,
+            vocabulary=text.vocab_size,
+        )
+
+
+def frozen_of(config: Any, cache: Path, tokenize) -> dict[str, Any]:
+    """Held-out sets, the sheet's prompts, and the ids of no text at all."""
+    sets = held_out_sets(config, cache, count=config.run.validation_sets)
+    validation = {
+        "images": jnp.asarray(sets["images"]),
+        "cameras": jnp.asarray(sets["cameras"]),
+        "ids": jnp.asarray(tokenize([str(x) for x in sets["captions"]])),
+    }
+    return {
+        "validation": validation,
+        "prompts": jnp.asarray(tokenize(list(config.sheet.prompts))),
+        "silence": jnp.asarray(tokenize([""])[0]),
+    }
+
+
+def make_optimizer(config: Any) -> optax.GradientTransformation:
+    """Clipped Adam, warmed up, steady, and slowed down over the last part."""
+    numbers, steps = config.optimizer, config.run.steps
+
+    def rate(step: Array) -> Array:
+        warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
+        left = jnp.clip((1.0 - step / steps) / numbers.cooldown, 0.0, 1.0)
+        return numbers.lr * warm * (numbers.end + (1.0 - numbers.end) * left)
+
+    return optax.chain(
+        optax.clip_by_global_norm(numbers.clip),
+        optax.scale_by_adam(b1=numbers.b1, b2=numbers.b2),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def start_params(config: Any, networks: Networks, key: Key) -> Params:
+    """Fresh weights, or those of a finished prior that the recipe starts from."""
+    name = config.run.start_from
+    if not name:
+        keys = jax.random.split(key)
+        return {
+            "unet": init_unet_ldm(keys[0], networks.unet),
+            "text": init_text(keys[1], networks.text),
+        }
+    folder = find_folder(name)
+    depth = networks.text.num_hidden_layers
+    read = {
+        "unet": lambda: read_state(folder / "unet"),
+        "text": lambda: text_names(read_state(folder / "text_encoder"), depth=depth),
+    }
+    shapes = {
+        "unet": unet_ldm_shapes(networks.unet),
+        "text": text_shapes(networks.text),
+    }
+    return {
+        part: read_part(
+            read[part], shapes[part], dtype=jnp.float32, what=f"the {part} of {folder}"
+        )
+        for part in read
+    }
+
+
+def fresh_upkeep(config: Any, networks: Networks) -> dict[str, Any]:
+    """An empty shelf; the first step fills it."""
+    count, size = config.run.shelf_steps * config.run.batch, config.data.size
+    tokens = networks.text.max_position_embeddings
+    return {
+        "images": jnp.zeros((count, VIEWS, size, size, 4), jnp.uint8),
+        "cameras": jnp.zeros((count, VIEWS, 16)),
+        "ids": jnp.zeros((count, tokens), jnp.int32),
+        "errors": jnp.zeros((BANDS, 2)),
+        "skipped": jnp.zeros((), jnp.int32),
+    }
+
+
+def with_shelf(
+    config: Any, pieces: Pieces, tokenize, state: TrainState, number: int
+) -> TrainState:
+    """The state with shelf ``number`` in its upkeep; the next piece is begun."""
+    sets = shelf(config, pieces, number)
+    pieces.expect(config.data.pieces_at_start + number)
+    new = {
+        "images": jnp.asarray(sets["images"]),
+        "cameras": jnp.asarray(sets["cameras"]),
+        "ids": jnp.asarray(tokenize([str(x) for x in sets["captions"]])),
+    }
+    return state.replace(upkeep=state.upkeep | new)
+
+
+def train_step(
+    config: Any,
+    networks: Networks,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    frozen: dict,
+    sample: Sample,
+    key: Key,
+    axis: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """The state after a step on a batch; one with non-finite numbers is skipped."""
+    views = chosen(networks, state.upkeep, sample, frozen["silence"])
+
+    def loss_of(params: Params):
+        return objective(config, networks, params, views, sample, key)
+
+    (_, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    if axis is not None:
+        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    norm = optax.global_norm(grads)
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
+    updates, adam = optimizer.update(grads, state.opt_state["adam"])
+    params = optax.apply_updates(state.params, updates)
+    average = averaged(state.opt_state["average"], params, state.step, config.run.keep)
+    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
+    names = names_of_bands(networks.schedule.alphas_cumprod.shape[0], KINDS)
+    seen = dict(zip(names, state.upkeep["errors"].reshape(-1), strict=True))
+    state = state.replace(
+        step=state.step + 1,
+        params=keep(params, state.params),
+        opt_state=keep({"adam": adam, "average": average}, state.opt_state),
+        upkeep=state.upkeep | {"skipped": skipped},
+    )
+    more = {"skipped": skipped.astype(jnp.float32), "grad/norm": norm}
+    return state, metrics | more | seen
+
+
+KINDS = ("color", "alpha")
+
+
+def averaged(average: Params, params: Params, step: Array, keep: float) -> Params:
+    """The moving average of weights, short while there is little to average."""
+    share = jnp.minimum(keep, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: share * a + (1.0 - share) * p, average, params)
+
+
+def write(config: Any, state: TrainState, folder: Path) -> Path:
+    """Write the averaged weights as a prior's folder in half precision."""
+    networks = networks_of(config)
+    average = jax.tree.map(np.asarray, state.opt_state["average"])
+    write_prior(
+        folder,
+        index={
+            "image_size": config.data.size,
+            "pixel_block": networks.block,
+            "trained_sets": int(state.step) * config.run.batch,
+        },
+        unet=(networks.unet, average["unet"]),
+        text=(networks.text, average["text"]),
+        words=VOCABULARY,
+        schedule=SCHEDULE,
+    )
+    return folder
