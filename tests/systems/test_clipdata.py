@@ -98,3 +98,14 @@ def test_a_clip_of_two_frames_has_partners(builder):
     frames, partners = np.asarray(batch.frames), np.asarray(batch.partners)
     assert set(frames) <= {0, 1} and np.all(np.abs(partners - frames) == 1)
     assert SIZE == short.frozen["masks"].shape[1]
+
+
+def test_unknown_cameras_are_not_held_to_a_guess():
+    config, clip = tiny_recipe(), tiny_clip()
+    assert config.loss.camera_prior > 0
+    assert clipdata.for_cameras(config, clip).loss.camera_prior == 0
+    known = dataclasses.replace(clip, camera_from_object=np.tile(np.eye(4), (12, 1, 1)))
+    assert clipdata.for_cameras(config, known) is config
+    config.data.cameras = "constant"
+    assert clipdata.for_cameras(config, known).loss.camera_prior == 0
+    assert config.loss.camera_prior > 0  # the caller's recipe stays

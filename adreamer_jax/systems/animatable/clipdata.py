@@ -54,6 +54,18 @@ class Batch(NamedTuple):
     feature: Float[Array, "f r c"]
 
 
+def for_cameras(config: Any, clip: Clip) -> Any:
+    """The recipe as it suits the clip's cameras: unknown ones have nothing to stay near.
+
+    They start from one constant pose, from which the whole path is to be found.
+    """
+    if clip.camera_from_object is not None and config.data.cameras != "constant":
+        return config
+    config = config.copy_and_resolve_references()
+    config.loss.camera_prior = 0.0
+    return config
+
+
 def start_of(config: Any, clip: Clip) -> tuple[Start, Frame]:
     """Initial cameras, shape and space of a clip."""
     intrinsics = clip.intrinsics
