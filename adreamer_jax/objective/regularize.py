@@ -38,10 +38,14 @@ def symmetry_loss(
 
 
 def cycle_loss(
-    back: Float[Array, "*n 3"], points: Float[Array, "*n 3"], weight: Float[Array, "*n"]
+    back: Float[Array, "*n 3"],
+    points: Float[Array, "*n 3"],
+    weight: Float[Array, "*n"],
+    *,
+    axis: str | None = None,
 ) -> Float[Array, ""]:
     """Mean distance of points that were warped to rest and forth (3D cycle)."""
-    return weighted_mean(safe_norm(back - points), weight)
+    return weighted_mean(safe_norm(back - points), weight, axis)
 
 
 def delta_skin_loss(delta: Float[Array, "*n bones"]) -> Float[Array, ""]:
@@ -50,11 +54,14 @@ def delta_skin_loss(delta: Float[Array, "*n bones"]) -> Float[Array, ""]:
 
 
 def skin_entropy_loss(
-    weights: Float[Array, "*n bones"], importance: Float[Array, "*n"]
+    weights: Float[Array, "*n bones"],
+    importance: Float[Array, "*n"],
+    *,
+    axis: str | None = None,
 ) -> Float[Array, ""]:
     """Cross entropy of skinning weights against their own largest entry."""
     own = -jnp.log(jnp.maximum(jnp.max(weights, axis=-1), 1e-6))
-    return weighted_mean(own, importance)
+    return weighted_mean(own, importance, axis)
 
 
 def bone_density(distance: Float[Array, "*n bones"]) -> Float[Array, "*n"]:
@@ -63,14 +70,16 @@ def bone_density(distance: Float[Array, "*n bones"]) -> Float[Array, "*n"]:
 
 
 def bone_skin_loss(
-    density: Float[Array, "*n"], occupancy: Float[Array, "*n"]
+    density: Float[Array, "*n"],
+    occupancy: Float[Array, "*n"],
+    *,
+    axis: str | None = None,
 ) -> Float[Array, ""]:
     """Balanced cross entropy between the bones' ellipsoids and the (fixed) shape."""
     inside = jax.lax.stop_gradient(occupancy)
     p = jnp.clip(density, 1e-4, 1.0 - 1e-4)
-    return -0.5 * (
-        weighted_mean(jnp.log(p), inside) + weighted_mean(jnp.log(1.0 - p), 1 - inside)
-    )
+    covered = weighted_mean(jnp.log(p), inside, axis)
+    return -0.5 * (covered + weighted_mean(jnp.log(1.0 - p), 1 - inside, axis))
 
 
 def bone_mask_loss(

@@ -2,7 +2,8 @@
 
 A state has no device axis anywhere. Every device draws the whole batch from the same
 key and takes its own share, so a sample depends on the seed, the step and its place in
-the batch, and never on how many devices there are.
+the batch, and never on how many devices there are. One reduction a step, of all
+gradients at once, is the system's own, over the axis whose name it is told.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from adreamer_jax.core.shares import own_rows
 from adreamer_jax.types import Key, Params, System, TrainState
 
 AXIS = "devices"
@@ -100,6 +102,10 @@ def _share(count: int, leaf: jax.Array) -> jax.Array:
     """This device's rows of one leaf of the batch; a scalar is everybody's."""
     if leaf.ndim == 0:
         return leaf
-    size = leaf.shape[0] // count
-    start = jax.lax.axis_index(AXIS) * size
-    return jax.lax.dynamic_slice_in_dim(leaf, start, size)
+    if leaf.shape[0] % count:
+        raise ValueError(
+            f"the frames of a step must be a multiple of the {count} devices, got "
+            f"{leaf.shape[0]}; write --config.data.frames_per_step="
+            f"{-(-leaf.shape[0] // count) * count}"
+        )
+    return own_rows(leaf, AXIS)

@@ -149,3 +149,51 @@ def test_rays_carry_gradients_to_the_pose():
         return jnp.mean(rays.origins @ jnp.array([1.0, 2.0, 3.0]))
 
     close(jax.grad(far_sum)(jnp.array([0.0, 0, 3])), [-1.0, -2.0, -3.0])
+
+
+DRAWS = dict(elevation_deg=(-10.0, 40.0), fov_deg=(35.0, 60.0), fill=(0.8, 1.1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_views_stand_evenly_around_a_ball_that_fills_the_picture(seed):
+    views = camera.sample_orbit(jax.random.key(seed), views=4, size=(20, 20), **DRAWS)
+    turn, move = np.split(np.asarray(views.camera_from_object)[:, :3], [3], axis=2)
+    eye = -np.einsum("vji,vj->vi", turn, move[..., 0])
+    distance = np.linalg.norm(eye, axis=1)
+    elevation = np.degrees(np.arcsin(eye[:, 1] / distance))
+    assert np.ptp(distance) < 1e-5 and np.ptp(elevation) < 1e-3
+    assert -10.0 <= elevation[0] <= 40.0
+    azimuth = np.degrees(np.arctan2(eye[:, 0], eye[:, 2]))
+    np.testing.assert_allclose(np.diff(azimuth) % 360, 90.0, atol=1e-3)
+    center, _ = camera.project(views, jnp.zeros((4, 1, 3)))
+    np.testing.assert_allclose(center[:, 0], 10.0, atol=1e-4)
+    half_fov = np.arctan(10.0 / views.focal[0, 0])
+    assert 35.0 <= 2 * np.degrees(half_fov) <= 60.0
+    fill = np.arcsin(1.0 / distance[0]) / half_fov  # of angles: near that of sines
+    assert 0.78 < fill < 1.12
+
+
+def test_the_front_is_where_the_offset_says():
+    np.testing.assert_allclose(
+        camera.facing(jnp.array([0.0, 1.0, 0.0]), 0.0), np.eye(3), atol=1e-6
+    )
+    quarter = camera.facing(jnp.array([0.0, 2.0, 0.0]), jnp.pi / 2)
+    np.testing.assert_allclose(quarter @ jnp.array([1.0, 0, 0]), [0, 0, 1], atol=1e-6)
+    for up in ([0.3, 0.8, -0.5], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]):
+        up = jnp.array(up) / jnp.linalg.norm(jnp.array(up))
+        turn = camera.facing(up, 0.7)
+        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-5)
+        assert jnp.linalg.det(turn) == pytest.approx(1.0, abs=1e-5)
+        np.testing.assert_allclose(turn @ up, [0, 1, 0], atol=1e-5)
+
+
+def test_cameras_of_another_space_see_the_same(key):
+    turn = camera.facing(jnp.array([0.2, 0.9, 0.4]), 1.1)
+    center, scale = jnp.array([0.4, -0.2, 0.1]), 0.6
+    views = camera.sample_orbit(key, views=3, size=(16, 16), **DRAWS)
+    points = jax.random.normal(key, (3, 5, 3)) * 0.3
+    there = (points - center) @ turn.T / scale
+    expected, _ = camera.project(views, there)
+    found, depth = camera.project(camera.seen_from(views, turn, center, scale), points)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert np.all(depth > 0)

@@ -18,6 +18,7 @@ from adreamer_jax.core.hashgrid import GridSpec
 from adreamer_jax.core.optimizer import grouped_adam
 from adreamer_jax.data.features import features_cached
 from adreamer_jax.data.flow import flow_cached
+from adreamer_jax.prior.load import Prior
 from adreamer_jax.scene.bones import BonesSpec, init_bones
 from adreamer_jax.scene.field import FieldSpec, init_field
 from adreamer_jax.scene.pose import PoseSpec, clip_cameras, init_pose
@@ -26,11 +27,13 @@ from adreamer_jax.systems.animatable.clipdata import (
     Batch,
     Frame,
     Start,
+    for_cameras,
     frozen_of,
     sample_batch,
     start_of,
     training_size,
 )
+from adreamer_jax.systems.animatable.distill import read_prior, with_csd
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.picture import make_draw
@@ -54,11 +57,23 @@ from adreamer_jax.types import (
 
 __all__ = ["make"]
 
+_CSD = 4  # the step's key splits into four for the clip; this one is the prior's
 
-def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
-    """The system for a clip and its constant arrays; flow and features are cached."""
+
+def make(
+    config: Any,
+    clip: Clip,
+    cache: Path,
+    prior: tuple[Prior, Params] | None = None,
+) -> tuple[System, dict[str, Any]]:
+    """The system for a clip and its constant arrays; flow and features are cached.
+
+    ``prior`` is one with its weights, for distillation; without it the recipe's is read
+    where ``config.loss.csd`` asks for it.
+    """
     count = len(clip.masks)
     size = training_size(clip.masks.shape[1:], config.data.resolution)
+    config = for_cameras(config, clip)
     start, space = start_of(config, clip)
     losses = config.loss
     flow = features = None
@@ -67,6 +82,10 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
     if losses.feature > 0 or losses.match > 0:
         features = features_cached(clip, cache, flow)
     frozen = frozen_of(config, clip, flow, features)
+    judge = None
+    if losses.csd > 0:
+        judge, arrays = read_prior(config, clip.prompt, prior)
+        frozen |= arrays
     optimizer = make_optimizer(config)
     draw = make_draw(config, count)
     surfaces = Surfaces(config, count)
@@ -108,7 +127,7 @@ def make(config: Any, clip: Clip, cache: Path) -> tuple[System, dict[str, Any]]:
     system = System(
         init=init,
         sample=partial(sample_batch, config),
-        step=partial(train_step, config, optimizer),
+        step=partial(train_step, config, optimizer, judge),
         maintain=maintain,
         render=render,
         preview=preview,
@@ -237,21 +256,40 @@ def make_optimizer(config: Any):
 def train_step(
     config: Any,
     optimizer,
+    prior: Prior | None,
     state: TrainState,
     frozen: dict,
     batch: Batch,
     key: Key,
     axis: str | None = None,
 ):
-    """The state after a step on a batch; one with non-finite numbers is skipped."""
+    """The state after a step on a batch; one with non-finite numbers is skipped.
+
+    A prior, where there is one, has its say beside the clip.
+    """
 
     def objective(model: Model):
         return extraction_losses(
-            config, model, state.upkeep, frozen, batch, state.step, key
+            config, model, state.upkeep, frozen, batch, state.step, key, axis
         )
 
     (_, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-    if axis is not None:
+    if prior is not None:
+        groups = partial(group_of, backbone=config.scene.field.backbone)
+        grads, metrics = with_csd(
+            config,
+            prior,
+            groups,
+            state.params,
+            state.upkeep,
+            frozen,
+            state.step,
+            jax.random.fold_in(key, _CSD),
+            grads,
+            metrics,
+            axis=axis,
+        )
+    elif axis is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis)
     finite = jnp.isfinite(metrics["loss"])
     for leaf in jax.tree.leaves(grads):
@@ -300,7 +338,13 @@ def with_bones(
         scale=jnp.asarray(scales),
         num_frames=frozen["masks"].shape[0],
     )
+    fresh = jax.tree.map(_placed_as, fresh, bones)
     return state.replace(params=state.params.replace(bones=fresh))
+
+
+def _placed_as(new: Array, old: Array) -> Array:
+    """An array on the devices of another: else its readers would compile again."""
+    return jax.device_put(new, old.sharding) if old.committed else new
 
 
 def _camera_of_field(camera: Camera, space: Frame) -> Camera:

@@ -37,7 +37,7 @@ from adreamer_jax.objective.distill import (
 )
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.guide import guided, predict_pair, rescaled
-from adreamer_jax.prior.load import Prior
+from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import clean_of
 from adreamer_jax.render.chunked import (
     deferred_gradient,
@@ -72,6 +72,45 @@ class Views(NamedTuple):
     seen: Camera  # the same ones as the prior knows them
     time: Float[Array, "1"]
     box: Float[Array, "2 3"]  # of the object at that instant
+
+
+def read_prior(
+    config: Any, prompt: str, given: tuple[Prior, Params] | None = None
+) -> tuple[Prior, dict[str, Any]]:
+    """The recipe's prior and its constant arrays, for the recipe's words or the clip's.
+
+    ``given`` is a prior with its weights that takes the place of the recipe's.
+    """
+    check_csd(config)
+    prior, weights = given or load_prior(
+        config.prior.name,
+        dtype=jnp.dtype(config.prior.dtype),
+        revision=config.prior.revision or None,
+    )
+    words = (config.prompt or prompt) + config.prompt_suffix
+    return prior, prior_arrays(
+        prior, weights, negative=config.negative_prompt, prompt=words
+    )
+
+
+def check_csd(config: Any) -> None:
+    """Raise a sentence about the first setting that cannot work."""
+    numbers = config.csd
+    choices = {
+        "form": FORMS, "space": SPACES, "moves": MOVES, "background": BACKGROUNDS
+    }  # fmt: skip
+    for name, allowed in choices.items():
+        if numbers[name] not in allowed:
+            raise ValueError(
+                f"csd.{name} must be one of {', '.join(allowed)}, got "
+                f"{numbers[name]}; write --config.csd.{name}={allowed[0]}"
+            )
+    for name in ("groups", "every", "resolution", "samples", "chain"):
+        if numbers[name] < 1:
+            raise ValueError(
+                f"csd.{name} must be at least 1, got {numbers[name]}; "
+                f"write --config.csd.{name}=1"
+            )
 
 
 def prior_arrays(

@@ -1,7 +1,9 @@
 """The objective of extraction: every term of section 5 with its own weight and ramp.
 
 A weight of zero removes the term from the program, so that setting it to zero is the
-ablation. `L_Ext = L_recon + L_reg` here; CSD adds its gradient elsewhere.
+ablation. `L_Ext = L_recon + L_reg` here; CSD adds its gradient elsewhere. On several
+devices (``axis``) each has some of the frames; random numbers are drawn for the whole
+batch and the mean of all losses over the devices is the loss of the whole.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 from adreamer_jax.core.camera import camera_rays, clip_to_box, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.schedule import ramp
+from adreamer_jax.core.shares import all_rows, num_shares, own_rows
 from adreamer_jax.objective import reconstruct, regularize
 from adreamer_jax.render.volume import Rendered, render
 from adreamer_jax.scene.bones import posed_bones, posed_from_rest, rest_pose
@@ -54,8 +57,11 @@ class View:
         key: Key,
         size: tuple[int, int],
         count: int,
+        axis: str | None = None,
     ):
         """Render the batch."""
+        self.axis = axis
+        self.everybody = num_shares(axis) * batch.frames.shape[0]  # frames in all
         self.bony = now.progress >= config.run.rigid
         self.time = frame_time(batch.frames.astype(jnp.float32), count)
         self.camera: Camera = clip_cameras(model.pose, batch.frames, size=size)
@@ -65,6 +71,7 @@ class View:
         self.with_feature = config.loss.feature > 0 or config.loss.match > 0
         self.with_visibility = config.loss.visibility > 0
         frozen_model, frozen_motion = stop((model, self.motion))
+        shape = (self.everybody, batch.pixels.shape[1], config.render.samples)
         self.out: Rendered = render(
             lambda p: occupied_posed(
                 config, frozen_model, upkeep, frozen_motion, p, bony=self.bony
@@ -82,7 +89,7 @@ class View:
             self.rays,
             count=config.render.samples,
             capacity=config.render.capacity,
-            key=key,
+            jitter=own_rows(jax.random.uniform(key, shape), axis),
         )
         share = jnp.maximum(self.out.mask, 1e-3)[..., None]
         self.color = self.out.channels[..., :3]
@@ -103,13 +110,14 @@ def extraction_losses(
     batch: Batch,
     step: Array,
     key: Key,
+    axis: str | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Weighted sum of all terms, and each term by name."""
     now = moment(config, model, step)
     keys = jax.random.split(key, 4)
     count, *size = frozen["masks"].shape
     size = tuple(size)
-    view = View(config, model, upkeep, batch, now, keys[0], size, count)
+    view = View(config, model, upkeep, batch, now, keys[0], size, count, axis)
     terms: dict[str, Array] = {}
     weights = {name: config.loss[name] for name in config.loss if config.loss[name] > 0}
 
@@ -128,8 +136,8 @@ def extraction_losses(
     metrics = {f"loss/{name}": value for name, value in terms.items()}
     metrics |= {
         "loss": total,
-        "render/overflow": view.out.slots.overflow.astype(jnp.float32),
-        "render/slots_used": view.out.slots.use,
+        "render/overflow": view.out.slots.overflow * float(num_shares(axis)),
+        "render/slots_used": jnp.max(all_rows(view.out.slots.use[None], axis)),
         "field/beta": now.beta,
     }
     return total, metrics
@@ -143,11 +151,19 @@ def _clip_terms(
     background = ramp(config.loss_numbers.background, now.progress)
     importance = batch.mask + background * (1.0 - batch.mask)
     gray_key, match_key = jax.random.split(key)
-    gray = jax.random.uniform(gray_key, (*batch.mask.shape, 1))
+    shape = (view.everybody, batch.mask.shape[1], 1)
+    gray = own_rows(jax.random.uniform(gray_key, shape), view.axis)
     truth = batch.color * batch.mask[..., None] + gray * (1.0 - batch.mask[..., None])
     ours = view.color + gray * (1.0 - out.mask[..., None])
-    put("rgb", reconstruct.rgb_loss, ours, truth, importance)
-    put("mask", reconstruct.mask_loss, out.mask, batch.mask, background=background)
+    put("rgb", reconstruct.rgb_loss, ours, truth, importance, axis=view.axis)
+    put(
+        "mask",
+        reconstruct.mask_loss,
+        out.mask,
+        batch.mask,
+        background=background,
+        axis=view.axis,
+    )
 
     unit = _FLOW_UNIT * max(size)
     if "flow" in weights or "cycle" in weights:
@@ -160,10 +176,18 @@ def _clip_terms(
             batch.confidence * view.hit,
             unit=unit,
             limit=_FLOW_LIMIT,
+            axis=view.axis,
         )
         seen = jax.lax.stop_gradient(out.mask)
-        put("cycle", regularize.cycle_loss, back, view.surface, seen)
-    put("feature", reconstruct.feature_loss, view.feature, batch.feature, batch.mask)
+        put("cycle", regularize.cycle_loss, back, view.surface, seen, axis=view.axis)
+    put(
+        "feature",
+        reconstruct.feature_loss,
+        view.feature,
+        batch.feature,
+        batch.mask,
+        axis=view.axis,
+    )
     if "match" in weights:
         _match_term(config, model, view, batch, match_key, unit, put)
 
@@ -186,8 +210,9 @@ def _match_term(config, model, view, batch, key, unit, put) -> None:
     """Where descriptors are found on the model must project to where they were seen."""
     frames, rays = batch.mask.shape
     some = min(rays, config.loss_numbers.match_rays)
-    flat = lambda x: x.reshape(frames * rays, *x.shape[2:])
-    candidates = jax.random.permutation(key, frames * rays)[: frames * some]
+    flat = lambda x: all_rows(x.reshape(frames * rays, *x.shape[2:]), view.axis)
+    order = jax.random.permutation(key, view.everybody * rays)
+    candidates = order[: view.everybody * some]  # a descriptor may lie in any frame
     found = reconstruct.matched_points(
         batch.feature[:, :some].reshape(frames * some, -1),
         flat(view.feature)[candidates],
@@ -204,15 +229,16 @@ def _match_term(config, model, view, batch, key, unit, put) -> None:
         batch.mask[:, :some],
         unit=unit,
         limit=_FLOW_LIMIT,
+        axis=view.axis,
     )
 
 
 def _regular_points(view: View, number: int, key: Key) -> Float[Array, "n 3"]:
     """Rest points among the evaluated samples, without gradient."""
     rest, valid = view.out.extra.rest, view.out.slots.valid
-    frames = rest.shape[0]
     counts = jnp.maximum(jnp.sum(valid, axis=1), 1)
-    u = jax.random.uniform(key, (frames, number // frames))
+    u = jax.random.uniform(key, (view.everybody, number // view.everybody))
+    u = own_rows(u, view.axis)
     which = (u * counts[:, None]).astype(jnp.int32)
     points = jnp.take_along_axis(rest, which[..., None], axis=1).reshape(-1, 3)
     return jax.lax.stop_gradient(jnp.clip(points, -1.0, 1.0))
@@ -223,8 +249,10 @@ def _shape_terms(config, model, upkeep, view, now, key, put, weights) -> None:
     a, b, c = jax.random.split(key, 3)
     points = _regular_points(view, config.loss_numbers.points, a)
     field, detail = model.field, now.detail
+    whole = (num_shares(view.axis) * points.shape[0], 3)
     if "eikonal" in weights or "smooth" in weights:
-        step = config.loss_numbers.smooth_distance * jax.random.normal(b, points.shape)
+        near = own_rows(jax.random.normal(b, whole), view.axis)
+        step = config.loss_numbers.smooth_distance * near
         pair = jnp.concatenate([points, jnp.clip(points + step, -1.0, 1.0)])
         _, slope = distance_with_normal(field, pair, detail=detail)
         here, nearby = jnp.split(slope, 2)
@@ -241,9 +269,11 @@ def _shape_terms(config, model, upkeep, view, now, key, put, weights) -> None:
             reconstruct.visibility_loss,
             view.out.extra.visibility,
             view.out.light,
+            axis=view.axis,
         )
     if "hidden_visibility" in weights:
-        random = jax.random.uniform(c, points.shape, minval=-1.0, maxval=1.0)
+        random = jax.random.uniform(c, whole, minval=-1.0, maxval=1.0)
+        random = own_rows(random, view.axis)
         logit = query(field, random, detail=detail, with_visibility=True).visibility
         put("hidden_visibility", regularize.hidden_visibility_loss, logit)
     put("opacity_entropy", regularize.opacity_entropy_loss, view.out.mask)
@@ -278,7 +308,8 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     if "delta_skin" in weights and extra.delta is not None:
         put("delta_skin", regularize.delta_skin_loss, extra.delta)
     importance = jax.lax.stop_gradient(view.out.weights)
-    put("skin_entropy", regularize.skin_entropy_loss, extra.weights, importance)
+    entropy = regularize.skin_entropy_loss
+    put("skin_entropy", entropy, extra.weights, importance, axis=view.axis)
     if "bone_skin" in weights:
         points = jax.lax.stop_gradient(
             extra.rest[:, :: max(1, extra.rest.shape[1] // 128)]
@@ -287,7 +318,7 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
         distance = mahalanobis(rest, bones.log_scale, points)
         density = regularize.bone_density(distance)
         inside = jax.nn.sigmoid(-sdf / now.beta)
-        put("bone_skin", regularize.bone_skin_loss, density, inside)
+        put("bone_skin", regularize.bone_skin_loss, density, inside, axis=view.axis)
     if "bone_mask" in weights:
         put("bone_mask", _bone_mask_loss, config, model, view)
 

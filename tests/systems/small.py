@@ -1,0 +1,155 @@
+"""A bending two-colored body on three bones, and priors that know how it looks."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adreamer_jax.core.camera import seen_from
+from adreamer_jax.core.encoding import frame_time
+from adreamer_jax.core.hashgrid import GridSpec
+from adreamer_jax.prior.load import alpha_code
+from adreamer_jax.prior.noise import epsilon_of
+from adreamer_jax.prior.oracle import oracle_prior
+from adreamer_jax.scene.bones import BonesSpec, init_bones
+from adreamer_jax.scene.field import FieldSpec, init_field, query
+from adreamer_jax.scene.pose import PoseSpec, init_pose
+from adreamer_jax.systems.animatable.distill import Views, draw_rays
+from adreamer_jax.systems.animatable.model import Model
+from adreamer_jax.systems.animatable.upkeep import fresh_upkeep
+from tests.systems.tiny import tiny_recipe
+
+FRAMES = 3
+REACH = 0.8  # half side of everybody's box
+
+SETTINGS = {
+    "csd.resolution": 8,
+    "csd.samples": 12,
+    "csd.share": 1.0,
+    "csd.rescale": 0.0,
+    "scene.field.beta": ((0.0, 0.08),),
+    "scene.field.detail": ((0.0, 1.0),),
+    "run.steps": 100,
+}
+
+
+def small_recipe(**changes):
+    """Settings of a step of distillation on the small model."""
+    return tiny_recipe(**(SETTINGS | changes))
+
+
+def small_model(*, backbone="mlp", radii=(0.28, 0.25, 0.62), bend=0.6, seed=0):
+    """A body along z whose ends bend to the side, more so in later frames."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    spec = FieldSpec(
+        backbone=backbone,
+        grid=GridSpec(levels=3, log2_slots=10, features=2, coarsest=4, finest=16),
+        width=16, mlp_width=16, mlp_depth=4, frequencies=3, features=2,
+        offset_scale=0.15, symmetric=False,
+    )  # fmt: skip
+    field = init_field(
+        keys[0], spec, center=jnp.zeros(3), axes=jnp.eye(3), radii=jnp.array(radii),
+        side=jnp.array([1.0, 0.0, 0.0]), beta=0.08,
+    )  # fmt: skip
+    centers = jnp.array([[0.0, 0.0, -0.45], [0.0, 0.0, 0.0], [0.0, 0.0, 0.45]])
+    bones = init_bones(
+        keys[1], BonesSpec(count=3, terms=2), center=centers,
+        scale=jnp.full(3, 0.3), num_frames=FRAMES,
+    )  # fmt: skip
+    turn = jnp.array([[-1.0], [0.0], [1.0]]) * jnp.array([0.0, bend, 0.0])
+    shift = jnp.array([[1.0], [0.0], [1.0]]) * jnp.array([0.3 * bend, 0.0, 0.0])
+    motion = bones.motion.at[0].set(jnp.concatenate([turn, shift], axis=-1))
+    pose = init_pose(
+        keys[2], PoseSpec(terms=2), intrinsics=jnp.array([20.0, 20, 8, 8]),
+        camera_from_object=jnp.tile(jnp.eye(4), (FRAMES, 1, 1)), size=(16, 16),
+    )  # fmt: skip
+    return Model(field=field, bones=bones.replace(motion=motion), pose=pose)
+
+
+def small_upkeep(config):
+    """Nothing is known to be empty, and every frame has the same box."""
+    upkeep = fresh_upkeep(config, FRAMES)
+    return upkeep | {"box": upkeep["box"] * REACH}
+
+
+def fixed_prior(side=8, views=2):
+    """A prior of one picture for all views: its weights."""
+    return oracle_prior(
+        lambda pictures, cameras: jnp.concatenate([pictures, pictures]),
+        image_size=side,
+        num_views=views,
+    )
+
+
+def pictures_of(config, model, upkeep, seen, time):
+    """Color and mask of every camera of the prior's space, without jitter's harm."""
+    middle, reach = jnp.zeros(3), REACH * 3.0**0.5
+    camera = seen_from(seen, jnp.eye(3), middle, reach)
+    views = Views(camera, seen, time[None], upkeep["box"][0])
+    height, width = seen.size
+    total = len(seen.focal) * height * width
+    color, mask, _ = draw_rays(
+        config, model, upkeep, jnp.array(0), views, jax.random.key(9), jnp.arange(total)
+    )
+    shape = (-1, height, width)
+    return color.reshape(*shape, 3), mask.reshape(shape)
+
+
+def knowing_prior(config, *, side, views=4, turned=0):
+    """A prior of the small model in any of its poses: its weights are a model.
+
+    Its law of pictures is an even mixture of the frames, so its exact estimate is
+    their mean under the probability of each given the noised views. ``turned`` shifts
+    the cameras among the views that it believes to see.
+    """
+    blind = oracle_prior(lambda w, c: w, image_size=side, num_views=views)
+    as_clean = blind.schedule.replace(prediction="sample")
+
+    def denoise(model, latents, t, context, cameras):
+        upkeep = small_upkeep(config)
+        half = jax.tree.map(lambda x: jnp.roll(x[:views], turned, axis=0), cameras)
+        times = frame_time(jnp.arange(FRAMES, dtype=jnp.float32), FRAMES)
+        clean = jax.lax.map(
+            lambda time: alpha_code(*pictures_of(config, model, upkeep, half, time)),
+            times,
+        )
+        a = blind.schedule.alphas_cumprod[t[0]]
+        gap = jnp.sum((latents[:views] - jnp.sqrt(a) * clean) ** 2, axis=(1, 2, 3, 4))
+        believed = jax.nn.softmax(-0.5 * gap / (1.0 - a))
+        mean = jnp.einsum("f,f...->...", believed, clean)
+        return epsilon_of(as_clean, jnp.concatenate([mean, mean]), latents, t)
+
+    return blind._replace(
+        encode=lambda weights, image, mask=None: alpha_code(image, mask),
+        decode_mask=lambda weights, latents: 0.5 * latents[..., 3] + 0.5,
+        denoise=denoise,
+        latent_shape=(side, side, 4),
+    )
+
+
+def painted(model, *, seed=1):
+    """The model in two colors: red where x > 0, blue where x < 0, by a fitted head."""
+    points = jax.random.uniform(
+        jax.random.key(seed), (2048, 3), minval=-0.7, maxval=0.7
+    )
+    share = jax.nn.sigmoid(8.0 * points[:, :1])
+    wanted = share * jnp.array([0.9, 0.2, 0.1]) + (1 - share) * jnp.array(
+        [0.1, 0.3, 0.9]
+    )
+    optimizer = optax.adam(2e-2)
+
+    def loss(field):
+        return jnp.mean((query(field, points).color - wanted) ** 2)
+
+    def step(carry, _):
+        field, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(field), state)
+        return (optax.apply_updates(field, updates), state), None
+
+    def fit(field):
+        return jax.lax.scan(step, (field, optimizer.init(field)), None, length=150)[0]
+
+    field, _ = jax.jit(fit)(model.field)
+    assert float(loss(field)) < 0.01, float(loss(field))
+    return model.replace(
+        field=model.field.replace(paint=field.paint, color=field.color)
+    )

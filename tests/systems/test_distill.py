@@ -1,0 +1,248 @@
+"""Distillation through the warp: who is moved, by how much, and toward what."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adreamer_jax.core.camera import project
+from adreamer_jax.core.optimizer import path_name
+from adreamer_jax.systems.animatable import distill, group_of
+from tests.systems.small import (
+    FRAMES,
+    fixed_prior,
+    small_model,
+    small_recipe,
+    small_upkeep,
+)
+
+KEY = jax.random.key(4)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A model that bends, a prior of one fixed picture, and the gradient between."""
+    config = small_recipe(**{"scene.skin.delta": True})
+    config.csd.memory_mb = 40 * distill.ray_bytes(config, None) / 2**20
+    model, upkeep, prior = small_model(), small_upkeep(config), fixed_prior()
+    wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
+    frozen = {"prior": wanted, "contexts": jnp.zeros((2, 1, 1))}
+
+    @jax.jit
+    def gradient(model, frozen):
+        return distill.group_gradient(
+            config, prior, model, upkeep, frozen, jnp.array(0), KEY
+        )
+
+    return SimpleNamespace(**locals())
+
+
+@pytest.fixture(scope="module")
+def grads(scene):
+    return scene.gradient(scene.model, scene.frozen)[0]
+
+
+def by_name(tree):
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def test_shape_color_bones_and_motion_are_moved_and_nothing_else(grads):
+    moved = {name for name, leaf in by_name(grads).items() if np.any(leaf)}
+    for start in ("field/shape", "field/paint", "field/sdf", "field/color",
+                  "bones/motion", "bones/center", "bones/log_scale"):  # fmt: skip
+        assert any(name.startswith(start) for name in moved), start
+    for start in ("pose/", "field/feature", "field/visibility", "field/log_temp"):
+        assert not any(name.startswith(start) for name in moved), start
+    assert all(np.isfinite(leaf).all() for leaf in by_name(grads).values())
+
+
+def test_without_the_warp_the_same_field_gradient_and_none_of_the_bones(scene, grads):
+    """Distillation without gradient through the warp is `moves` = canonical."""
+    config = scene.config.copy_and_resolve_references()
+    config.csd.moves = "canonical"
+    only, _ = jax.jit(
+        lambda model: distill.group_gradient(
+            config, scene.prior, model, scene.upkeep, scene.frozen, jnp.array(0), KEY
+        )
+    )(scene.model)
+    for name, leaf in by_name(only).items():
+        if name.startswith("field/"):
+            np.testing.assert_allclose(leaf, by_name(grads)[name], atol=1e-7, rtol=1e-4)
+        else:
+            assert not np.any(leaf), name
+
+
+def test_chunk_by_chunk_is_the_direct_gradient(scene, grads):
+    """Plain differentiation of the whole picture against the fixed one."""
+    config, prior = scene.config, scene.prior
+    assert distill.chunk_rays(config, scene.model, 128) < 45
+    view_key, ray_key, _ = jax.random.split(KEY, 3)
+    views = distill.sample_views(config, prior, scene.upkeep, view_key)
+
+    def loss(model):
+        color, mask, _ = distill.draw_rays(
+            config, model, scene.upkeep, jnp.array(0), views, ray_key, jnp.arange(128)
+        )
+        pictures = (color.reshape(2, 8, 8, 3), mask.reshape(2, 8, 8))
+        gap = prior.encode(None, *pictures) - prior.encode(None, scene.frozen["prior"])
+        return 0.5 * jnp.mean(gap**2)
+
+    value, direct = jax.jit(jax.value_and_grad(loss))(scene.model)
+    _, metrics = scene.gradient(scene.model, scene.frozen)
+    assert metrics["loss/csd"] == pytest.approx(float(value), rel=1e-5)
+    direct = by_name(direct)
+    largest = max(np.abs(leaf).max() for leaf in direct.values())
+    for name, leaf in by_name(grads).items():
+        np.testing.assert_allclose(leaf, direct[name], atol=1e-5 * largest)
+
+
+PARTS = ("field/sdf", "field/color", "bones/center", "bones/log_scale", "bones/motion")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_gradient_is_the_slope_of_the_loss(scene, grads, part):
+    """Central differences along a random direction of each part of the model."""
+    draw = np.random.default_rng(0)
+    slopes = by_name(grads)
+
+    def direction(path, leaf):
+        name = path_name(path)
+        if not name.startswith(part):
+            return jnp.zeros_like(leaf)
+        # mostly uphill, so that the difference stands out of float's noise
+        size = np.linalg.norm(slopes[name]) + 1e-12
+        random = draw.normal(size=leaf.shape) / np.sqrt(leaf.size)
+        return jnp.asarray(slopes[name] / size + 0.3 * random, jnp.float32)
+
+    way = jax.tree_util.tree_map_with_path(direction, scene.model)
+    expected = sum(
+        np.sum(slope * step)
+        for slope, step in zip(slopes.values(), by_name(way).values(), strict=True)
+    )
+
+    def value(length):
+        model = jax.tree.map(lambda x, d: x + length * d, scene.model, way)
+        return float(scene.gradient(model, scene.frozen)[1]["loss/csd"])
+
+    assert (value(0.01) - value(-0.01)) / 0.02 == pytest.approx(expected, rel=0.03)
+
+
+def test_views_aim_at_the_posed_box_and_see_all_of_it(scene):
+    low, high = np.array([-0.2, -0.1, 0.0]), np.array([0.6, 0.3, 0.9])
+    upkeep = scene.upkeep | {"box": jnp.tile(jnp.array([low, high]), (FRAMES, 1, 1))}
+    corners = jnp.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners = corners * (high - low) + low
+    for seed in range(5):
+        views = distill.sample_views(
+            scene.config, scene.prior, upkeep, jax.random.key(seed)
+        )
+        middle, _ = project(views.camera, jnp.tile((low + high) / 2, (2, 1, 1)))
+        np.testing.assert_allclose(middle, 4.0, atol=1e-3)
+        pixels, depth = project(views.camera, jnp.tile(corners, (2, 1, 1)))
+        assert np.all(depth > 0) and np.all((pixels > -1.2) & (pixels < 9.2))
+        rays = distill.rays_of(views, jnp.arange(128))
+        hit = rays.far > rays.near
+        assert 0.2 < np.mean(hit)
+        ends = rays.origins + rays.far[..., None] * rays.directions
+        inside = (ends > low - 1e-3) & (ends < high + 1e-3)
+        assert np.all(inside[np.asarray(hit)])
+
+
+def test_the_front_is_turned_by_the_recipe(scene):
+    config = scene.config.copy_and_resolve_references()
+    turned = []
+    for offset in (0.0, 90.0):
+        config.data.views.azimuth_offset_deg = offset
+        views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
+        turned.append(views)
+    np.testing.assert_allclose(
+        turned[0].seen.camera_from_object, turned[1].seen.camera_from_object
+    )
+    # a quarter: what stood at +z for the prior stands at +x of the object
+    quarter = jnp.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    plain, other = (v.camera.camera_from_object[:, :3, :3] for v in turned)
+    np.testing.assert_allclose(other, plain @ quarter, atol=1e-5)
+
+
+def test_the_box_of_a_grid():
+    grid = jnp.zeros((4, 4, 4), bool).at[1:3, 0, 3].set(True)
+    np.testing.assert_allclose(
+        distill.occupied_box(grid), [[-0.5, -1.0, 0.5], [0.5, -0.5, 1.0]]
+    )
+    nothing = distill.occupied_box(jnp.zeros((4, 4, 4), bool))
+    np.testing.assert_allclose(nothing, [[-1.0] * 3, [1.0] * 3])
+
+
+def test_a_chunk_follows_the_memory_and_divides_evenly():
+    config = small_recipe()
+    each = distill.ray_bytes(config, None)
+    config.csd.memory_mb = 100 * each / 2**20
+    assert distill.chunk_rays(config, None, 128) == 64  # two of 64, not 100 and 28
+    assert distill.chunk_rays(config, None, 90) == 90
+    config.csd.memory_mb = 1e-9
+    assert distill.chunk_rays(config, None, 90) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("form", "x1"), ("space", "rest"), ("moves", "all"),
+                       ("background", "black"), ("groups", 0), ("chain", 0)]
+)  # fmt: skip
+def test_settings_that_cannot_work_are_named(key, value):
+    config = small_recipe(**{f"csd.{key}": value})
+    with pytest.raises(ValueError, match=rf"csd\.{key} must be .*--config\.csd\.{key}"):
+        distill.check_csd(config)
+
+
+def halves():
+    """Two gradients of a model whose norms are known: ones, and twos on the field."""
+    model = small_model()
+    ones = jax.tree.map(jnp.ones_like, model)
+    twos = jax.tree.map(jnp.zeros_like, model)
+    return ones, twos.replace(field=jax.tree.map(lambda x: 2 * x, ones.field))
+
+
+def test_gradients_are_joined_by_weight_or_by_ratio():
+    ones, twos = halves()
+    config = small_recipe()
+    total, norms = distill.joined(config, group_of, jnp.float32(0.25), ones, twos)
+    np.testing.assert_allclose(total.field.plane, 1.5)
+    np.testing.assert_allclose(total.bones.center, 1.0)
+    count = sum(leaf.size for leaf in jax.tree.leaves(ones))
+    assert norms["grad/rest"] == pytest.approx(count**0.5, rel=1e-5)
+    part = sum(leaf.size for leaf in jax.tree.leaves(ones.field))
+    assert norms["grad/csd_ratio"] == pytest.approx(0.5 * (part / count) ** 0.5, 1e-4)
+    config.csd.ratio = 0.2
+    total, _ = distill.joined(config, group_of, jnp.float32(1.0), ones, twos)
+    np.testing.assert_allclose(total.field.plane, 1.2, rtol=1e-5)
+    np.testing.assert_allclose(total.bones.center, 1.0)
+
+
+def test_it_comes_every_so_manyth_step_and_follows_its_ramp(monkeypatch):
+    ones, twos = halves()
+    config = small_recipe(**{"csd.every": 3, "loss.csd": 1.0})
+    config.ramp.csd = ((0.0, 0.0), (0.05, 0.0), (0.06, 1.0))
+    monkeypatch.setattr(
+        distill, "csd_gradient", lambda *a, axis: (twos, {"loss/csd": jnp.ones(())})
+    )
+    seen = []
+    for step in range(12):
+        grads, metrics = distill.with_csd(
+            config, None, group_of, None, None, None, jnp.array(step), KEY, ones, {}
+        )
+        seen.append(float(metrics["loss/csd"]))
+        np.testing.assert_allclose(grads.field.plane, 1.0 + 2.0 * seen[-1])
+    assert seen == [0.0] * 8 + [1.0] + [0.0] * 2 + [1.0]
+
+
+def test_texts_are_read_once_and_their_network_is_left_out():
+    prior = fixed_prior()._replace(
+        tokenize=lambda texts: np.array([[len(t)] for t in texts]),
+        embed_text=lambda weights, ids: weights["text"] * ids[..., None].astype(float),
+    )
+    weights = {"unet": jnp.ones(3), "text": jnp.ones(())}
+    arrays = distill.prior_arrays(prior, weights, negative="", prompt="four")
+    assert set(arrays["prior"]) == {"unet"}
+    np.testing.assert_allclose(arrays["contexts"][:, 0, 0], [0.0, 4.0])
