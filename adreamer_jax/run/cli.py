@@ -17,10 +17,10 @@ from absl import flags
 
 from adreamer_jax.run import devices, recipe
 
-JOBS = ("train", "render", "export", "evaluate", "track", "sample", "prepare")
+JOBS = ("train", "render", "export", "evaluate", "track", "pose", "sample", "prepare")
 USAGE = """One clip of an animal becomes an animatable 3D model.
 
-  python main.py --config=configs/extract.py
+  python main.py --config=configs/csd.py
   python main.py --config=configs/extract.py:smoke --config.data.clip=my_clip
   python main.py --job=render --workdir=runs/extract-my_clip
 """
@@ -94,6 +94,10 @@ def parse(argv: list[str]) -> flags.FlagValues:
     )
     flags.DEFINE_string("workdir", "", "the run's folder", flag_values=values)
     flags.DEFINE_string("points", "", "track: a points.json", flag_values=values)
+    flags.DEFINE_string("pose", "", "pose: a pose.json", flag_values=values)
+    flags.DEFINE_string(
+        "stage", "", "extract or generate; else the last ended", flag_values=values
+    )
     flags.DEFINE_string(
         "cache", devices.CACHE, "compiled programs; empty: none", flag_values=values
     )
@@ -119,7 +123,8 @@ def _run(argv: list[str]) -> None:
     devices.set_backend(values.cache)
     from adreamer_jax.run import pipeline
 
-    pipeline.do(job, config, workdir, points=values.points)
+    words = {name: values[name].value for name in ("points", "stage", "pose")}
+    pipeline.do(job, config, workdir, **words)
 
 
 def _job(values: flags.FlagValues) -> str:

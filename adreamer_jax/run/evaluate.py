@@ -304,9 +304,23 @@ def evaluate(
         picture_at=pictures_of(system, state, frozen, products, clip.masks.shape[1:3]),
         make_asset=lambda: system.asset(state, frozen),
     )
-    write_text(Path(workdir) / "evaluation.json", json.dumps(out, indent=1) + "\n")
+    write_evaluation(Path(workdir), out)
     say(summary(out))
     return out
+
+
+def write_evaluation(
+    workdir: Path, figures: dict[str, Any], *, stage: str = ""
+) -> None:
+    """Write figures into evaluation.json: a second stage's under its own name.
+
+    The first stage's stand at the top; each stage leaves the other's as they are.
+    """
+    path = workdir / "evaluation.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    others = {k: v for k, v in known.items() if (k == "generate") != bool(stage)}
+    new = {stage: figures} if stage else figures
+    write_text(path, json.dumps(others | new, indent=1) + "\n")
 
 
 def summary(out: dict[str, Any]) -> str:

@@ -11,19 +11,34 @@ from adreamer_jax.run.gltf import write_gltf
 from adreamer_jax.run.joints import joint_tree
 from adreamer_jax.run.ply import write_ply
 from adreamer_jax.run.rig_json import write_rig
-from adreamer_jax.scene.skeleton import Skeleton, build_skeleton
+from adreamer_jax.scene.skeleton import (
+    Skeleton,
+    build_skeleton,
+    carried_over,
+    color_features,
+)
 from adreamer_jax.types import Asset, System, TrainState
 
 __all__ = ["asset_skeleton", "export", "write_asset", "write_meshes"]
 
 
-def asset_skeleton(asset: Asset, **options: Any) -> Skeleton:
-    """Skeleton of an asset; options as of ``build_skeleton``."""
+def asset_skeleton(
+    asset: Asset, kept: Skeleton | None = None, **options: Any
+) -> Skeleton:
+    """Skeleton of an asset; options as of ``build_skeleton``.
+
+    A ``kept`` one comes from another body on the same bones and stays what it is. Where
+    no features were learned, colors speak for meaning.
+    """
+    if kept is not None:
+        surface = (asset.vertices, asset.faces, asset.weights, asset.rest_from_bone)
+        return carried_over(kept, *surface)
+    taught = asset.features is not None
     return build_skeleton(
         asset.vertices,
         asset.faces,
         asset.weights,
-        asset.features,
+        asset.features if taught else color_features(asset.colors),
         asset.rest_from_bone,
         asset.posed_from_rest,
         **options,
@@ -68,7 +83,7 @@ def export(
 ) -> tuple[Asset, Skeleton]:
     """Write all files of ``export/<stage>/``; return what they were made from.
 
-    Further keywords are options of ``build_skeleton``.
+    Further keywords are those of `asset_skeleton`.
     """
     folder = Path(workdir) / "export" / stage
     asset = system.asset(state, frozen)

@@ -1,7 +1,8 @@
 """Jobs: which parts of the house work, in which order, for one word of the user.
 
-Without a word a recipe does everything: it trains, exports, renders, evaluates (with
-more figures where the clip has a truth), and writes the report.
+Without a word a recipe does everything: it trains its stages one after the other,
+exports, renders, evaluates (with more figures where the clip has a truth), and writes
+the report.
 """
 
 from __future__ import annotations
@@ -15,6 +16,18 @@ from ml_collections import ConfigDict
 from adreamer_jax.run import recipe
 from adreamer_jax.run.lock import alone
 from adreamer_jax.run.progress import say, timed
+from adreamer_jax.run.stages import (
+    EXTRACT,
+    GENERATE,
+    chosen,
+    finished,
+    label,
+    resolved,
+    run_section,
+    source_of,
+    stages_of,
+)
+from adreamer_jax.run.teach import is_student, teach
 from adreamer_jax.run.train import restore, train
 from adreamer_jax.types import Clip, Params, System, TrainState
 
@@ -28,24 +41,40 @@ class Model(NamedTuple):
     system: System
     frozen: Params
     run: Any  # the recipe's section
+    label: str = ""  # stands before the names of its pictures and videos
+    skeleton: Any = None  # the one that is kept; None: each asset grows its own
+    judged: Any = (
+        None  # generation: its prompt, and by whom and among what it is judged
+    )
 
 
-def do(job: str, config: ConfigDict, workdir: Path, *, points: str = "") -> None:
+def do(
+    job: str,
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    points: str = "",
+    stage: str = "",
+    pose: str = "",
+) -> None:
     """Do one job of the command line."""
     if job in WITHOUT_MODEL:
         WITHOUT_MODEL[job](config, workdir)
         return
+    if is_student(config):
+        teach(job, config, workdir)
+        return
     recipe.check_workdir(config, workdir)
-    clip, truth = read(
-        config
-    )  # before anything is written: a wrong clip leaves nothing
+    whole = resolved(config)
+    stages = (chosen(config, workdir, stage),) if job != "train" else stages_of(config)
+    clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
     with alone(workdir):
         recipe.remember(config, workdir)
-        model = build(config, workdir, clip, truth)
         if job == "train":
-            everything(model, config, workdir)
-        else:
-            jobs(points)[job](model, trained(model, config, workdir), workdir)
+            everything(whole, workdir, clip, truth)
+            return
+        model = build(whole, workdir, clip, truth, stage=stages[0])
+        jobs(points, pose)[job](model, trained(model, workdir), workdir)
 
 
 def prepare(config: ConfigDict, workdir: Path) -> None:
@@ -65,32 +94,59 @@ def sample(config: ConfigDict, workdir: Path) -> None:
 WITHOUT_MODEL = {"prepare": prepare, "sample": sample}
 
 
-def jobs(points: str = "") -> dict[str, Callable]:
+def jobs(points: str = "", pose: str = "") -> dict[str, Callable]:
     """What can be done with a trained model, by the job's word."""
     return {
         "export": export,
         "render": render,
         "evaluate": evaluate,
         "track": lambda model, state, workdir: track(model, state, workdir, points),
+        "pose": lambda model, state, workdir: posed(model, state, workdir, pose),
     }
 
 
-def everything(model: Model, config: ConfigDict, workdir: Path) -> None:
-    """Train (or go on), then make all products afresh."""
-    state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)
+def everything(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -> None:
+    """Train (or go on), then make all products afresh.
+
+    A run that goes on in its second stage leaves the products of its first as they
+    are; one that had ended before refreshes all.
+    """
+    stages = stages_of(config)
+    refresh = all(finished(config, workdir, stage) for stage in stages)
+    for stage in stages:
+        ended = finished(config, workdir, stage)
+        model = build(config, workdir, clip, truth, stage=stage)
+        state = train(model.system, model.frozen, model.run, workdir, stage=stage)
+        if refresh or not (ended and complete(model, workdir)):
+            products(model, state, workdir)
+            report(workdir)
+        del model, state
+    say(f"all products are in {workdir}; open {workdir / 'report.html'}")
+
+
+def complete(model: Model, workdir: Path) -> bool:
+    """Whether the last one of a stage's pictures is there."""
+    return (workdir / "pictures" / f"{model.label}skinning.png").is_file()
+
+
+def products(model: Model, state: TrainState, workdir: Path) -> None:
+    """Export, render, evaluate."""
     asset, skeleton = export(model, state, workdir)
     render(model, state, workdir, asset=asset, skeleton=skeleton)
     evaluate(model, state, workdir)
+
+
+def report(workdir: Path) -> None:
+    """Write the page that shows all of it."""
     from adreamer_jax.run.report import report
 
     with timed("report"):
         report(workdir)
-    say(f"all products are in {workdir}; open {workdir / 'report.html'}")
 
 
-def trained(model: Model, config: ConfigDict, workdir: Path) -> TrainState:
+def trained(model: Model, workdir: Path) -> TrainState:
     """The newest state of a run, for jobs that only read it."""
-    return restore(model.system, model.frozen, config.run, workdir, stage=model.stage)
+    return restore(model.system, model.frozen, model.run, workdir, stage=model.stage)
 
 
 def read(config: ConfigDict) -> tuple[Clip, Callable]:
@@ -103,19 +159,74 @@ def read(config: ConfigDict) -> tuple[Clip, Callable]:
         return read_clip(folder), lambda: read_truth(folder)
     from adreamer_jax.data.embedded import embedded_clip
 
-    clip, truth = embedded_clip()
+    shape = config.to_dict().get("data", {}).get("embedded", {})
+    clip, truth = embedded_clip(**shape)
     return clip, lambda: truth
 
 
-def build(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -> Model:
-    """The system that works on a clip."""
+def build(
+    config: ConfigDict,
+    workdir: Path,
+    clip: Clip,
+    truth: Callable,
+    *,
+    stage: str = EXTRACT,
+) -> Model:
+    """The system of a stage that works on a clip."""
+    make = build_generation if stage == GENERATE else build_extraction
+    say(f"{clip.name}: {len(clip.images)} frames, cameras {clip.cameras}")
+    return make(config, workdir, clip, truth)._replace(
+        stage=stage, label=label(config, stage)
+    )
+
+
+def build_extraction(
+    config: ConfigDict, workdir: Path, clip: Clip, truth: Callable
+) -> Model:
+    """The first stage: the clip alone says what is learned."""
     from adreamer_jax.systems import animatable
 
-    say(f"{clip.name}: {len(clip.images)} frames, cameras {clip.cameras}")
     with timed("building the system"):
         system, frozen = animatable.make(config, clip, Path(workdir) / "cache")
-    run: Any = config.run
-    return Model(run.get("stage", "extract"), clip, truth, system, frozen, run)
+    return Model(EXTRACT, clip, truth, system, frozen, config.run)
+
+
+def build_generation(
+    config: ConfigDict, workdir: Path, clip: Clip, truth: Callable
+) -> Model:
+    """The second stage, on what the first one has left in its own folder."""
+    from adreamer_jax.run.export import asset_skeleton
+    from adreamer_jax.systems.animatable import generation
+
+    folder = Path(source_of(config) or workdir).expanduser()
+    first = build_extraction(config, folder, clip, truth)
+    with timed("reading the extracted model"):
+        state = trained(first, folder)
+        asset = first.system.asset(state, first.frozen)
+        skeleton = asset_skeleton(asset)
+    with timed("building the system"):
+        system, frozen = generation.make_generation(
+            generation.stage_config(config),
+            clip,
+            Path(workdir) / "cache",
+            state.params,
+            skeleton,
+        )
+    judged = {
+        "prompt": config.generate.prompt,
+        "judge": config.generate.judge.name,
+        "among": config.generate.judge.among,
+    }
+    return Model(
+        GENERATE,
+        clip,
+        truth,
+        system,
+        frozen,
+        run_section(config, GENERATE),
+        skeleton=skeleton,
+        judged=judged,
+    )
 
 
 def export(model: Model, state: TrainState, workdir: Path) -> tuple:
@@ -123,7 +234,14 @@ def export(model: Model, state: TrainState, workdir: Path) -> tuple:
     from adreamer_jax.run.export import export
 
     with timed("export"):
-        return export(model.system, state, model.frozen, workdir, model.stage)
+        return export(
+            model.system,
+            state,
+            model.frozen,
+            workdir,
+            model.stage,
+            kept=model.skeleton,
+        )
 
 
 def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
@@ -136,14 +254,20 @@ def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
             for name in ("video_side", "picture_side")
             if name in model.run
         }
+        sides |= {"label": model.label, "kept": model.skeleton}
         render(model.system, state, model.frozen, model.clip, workdir, **made, **sides)
 
 
 def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
     """Write evaluation.json."""
-    from adreamer_jax.run.evaluate import EVERY, evaluate
-
     with timed("evaluation"):
+        if model.stage == GENERATE:
+            from adreamer_jax.run.evaluate_text import evaluate_text
+
+            evaluate_text(model.system, state, model.frozen, workdir, **model.judged)
+            return
+        from adreamer_jax.run.evaluate import EVERY, evaluate
+
         evaluate(
             model.system,
             state,
@@ -165,3 +289,21 @@ def track(model: Model, state: TrainState, workdir: Path, points: str) -> None:
             "write --points=points.json"
         )
     track(model.system, state, model.frozen, model.clip, points, workdir)
+
+
+def posed(model: Model, state: TrainState, workdir: Path, pose: str) -> None:
+    """Write the model in a pose that a person has set bone by bone."""
+    from adreamer_jax.run.hand_pose import hand_pose
+
+    if not pose:
+        raise ValueError(
+            '--pose must name a file {"bone_03": {"rotation": [0, 0, 30]}}, got '
+            "nothing; write --pose=pose.json"
+        )
+    hand_pose(
+        model.system.asset(state, model.frozen),
+        pose,
+        workdir,
+        model.stage,
+        kept=model.skeleton,
+    )

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from adreamer_jax.run.files import write_text
 
 # How a run is watched, not what it computes: these may change when it goes on.
-FREE = ("run.log_every", "run.save_every", "run.show_every", "run.evaluate_every")
+_WATCHED = ("log_every", "save_every", "show_every", "evaluate_every")
+FREE = tuple(f"{run}.{key}" for run in ("run", "generate.run") for key in _WATCHED)
 
 
 def find_recipe(name: str) -> str:
@@ -69,8 +70,12 @@ def recipe_name(name: str) -> str:
 
 
 def default_workdir(name: str, config: ConfigDict) -> Path:
-    """runs/<recipe>-<clip>; the embedded clip is called embedded."""
-    clip = Path(clip_of(config) or "embedded").name
+    """runs/<recipe>-<clip>; the embedded clip is called embedded.
+
+    A second stage that starts from another run is called after that run's folder.
+    """
+    source = config.to_dict().get("generate", {}).get("source", "")
+    clip = Path(source or clip_of(config) or "embedded").name
     return Path("runs") / f"{recipe_name(name)}-{clip}"
 
 

@@ -4,6 +4,7 @@ What is compared with the input comes from the system's own renderer; what turns
 what shows parts comes from the exported mesh, so one sees what other tools will get.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,25 +155,30 @@ def render(
     *,
     asset: Asset | None = None,
     skeleton: Skeleton | None = None,
+    kept: Skeleton | None = None,
     video_side: int = 128,
     picture_side: int = 192,
+    label: str = "",
 ) -> None:
     """Write videos/*.mp4 and the final pictures/*.png.
 
     An asset and a skeleton already at hand (from ``export``) save their making. The
     system renders at most so many pixels along a side: its renders take the time.
+    ``kept`` is as of `asset_skeleton`; ``label`` stands before all names, so that two
+    stages of one run do not meet.
     """
     asset = system.asset(state, frozen) if asset is None else asset
-    skeleton = asset_skeleton(asset) if skeleton is None else skeleton
+    skeleton = asset_skeleton(asset, kept) if skeleton is None else skeleton
     stage = _Stage(system, state, frozen, clip, asset, skeleton)
     videos, pictures = Path(workdir) / "videos", Path(workdir) / "pictures"
     count = len(asset.posed_vertices)
     views = [stage.view(frame, side=video_side) for frame in range(count)]
-    write_video(_reconstruction(stage, views), videos / "reconstruction.mp4", asset.fps)
-    write_video(_turntable(stage), videos / "turntable.mp4", 24.0)
-    write_video(_reanimated(stage), videos / "reanimated.mp4", asset.fps)
+    at = lambda name: videos / f"{label}{name}.mp4"
+    write_video(_reconstruction(stage, views), at("reconstruction"), asset.fps)
+    write_video(_turntable(stage), at("turntable"), 24.0)
+    write_video(_reanimated(stage), at("reanimated"), asset.fps)
     for name, picture in _pictures(stage, picture_side).items():
-        _save(picture, pictures / f"{name}.png")
+        _save(picture, pictures / f"{label}{name}.png")
 
 
 def _reconstruction(stage: _Stage, views: list[Picture]) -> Int[np.ndarray, "t h w 3"]:
@@ -226,6 +232,7 @@ def _pictures(stage: _Stage, side: int) -> dict[str, np.ndarray]:
         "normals": sheet([normals], ("normals",), titles),
         "novel_views": _novel_views(stage, frames[1::2] or frames, side),
         "bones": sheet([_bones(stage, frames, inputs)], ("bones",), titles),
+        "skeleton": _skeleton(stage),
         "skinning": _skinning(stage, frames),
     }
 
@@ -255,6 +262,22 @@ def _bones(stage: _Stage, frames: list[int], inputs: list[np.ndarray]) -> list:
         )
         for frame, picture in zip(frames, faded, strict=True)
     ]
+
+
+def _skeleton(stage: _Stage) -> np.ndarray:
+    """The skeleton in the resting body of pale clay, from four sides."""
+    asset, size, row = stage.asset, (_TALL, _TALL), []
+    still = np.broadcast_to(np.eye(4), (1, len(asset.rest_from_bone), 4, 4))
+    resting = dataclasses.replace(asset, posed_from_rest=still)
+    start = _typical_camera(asset.camera_from_object)
+    camera, intrinsics = framed(start, asset.vertices.astype(float), size)
+    clay, angles = np.full_like(asset.colors, 0.92), (0, 90, 180, 270)
+    for angle in angles:
+        matrix = turned(camera, np.radians(angle), stage.center)
+        (body,) = stage.mesh(asset.vertices, [clay], (matrix, intrinsics), size)
+        view = stage.skeleton, stage.blobs, matrix, intrinsics, 0
+        row.append(draw_bones(body, resting, *view))
+    return sheet([row], ("rest pose",), [f"turned by {angle}°" for angle in angles])
 
 
 def _skinning(stage: _Stage, frames: list[int]) -> np.ndarray:

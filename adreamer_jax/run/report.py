@@ -8,10 +8,11 @@ made again at any time, and shows what is there.
 import base64
 import html
 import io
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -43,6 +44,7 @@ _PICTURES = {
         "Bones",
         "each ellipse is the surface one bone carries; lines are the skeleton",
     ),
+    "skeleton": ("Skeleton in the body", "bones and joints at rest, from four sides"),
     "skinning": ("Skinning", "which bone moves what, in the bones' colors"),
 }
 _FILES = {
@@ -55,6 +57,9 @@ _FILES = {
 }
 # figures that deserve a place of their own, in this order: (key, name, unit)
 _HEADLINES = (
+    ("clip_score", "CLIP score of the prompt", ""),
+    ("r_precision@1", "R-Precision@1", " %"),
+    ("clip_t", "CLIP-T", ""),
     ("chamfer_percent", "Chamfer distance", " %"),
     ("f2", "F-score at 2 %", ""),
     ("unseen.f2", "F-score at 2 %, never seen", ""),
@@ -66,34 +71,83 @@ _HEADLINES = (
 )
 
 
+class Chapter(NamedTuple):
+    """What one stage has left."""
+
+    stage: str
+    folder: Path  # of its export
+    label: str  # before the names of its pictures and videos
+    model: str  # the page's name for its model
+    rig: dict
+
+
 def report(workdir: Path) -> Path:
     """The path of a fresh report.html of a work folder."""
     workdir = Path(workdir)
     config = _json(workdir / "config.json")
-    stages = sorted((workdir / "export").glob("*/model.glb"), key=_age)
-    folder = stages[-1].parent if stages else None
-    rig = _json(folder / "rig.json") if folder else {}
+    chapters = _chapters(workdir, config)
     evaluation = _json(workdir / "evaluation.json")
     metrics = read_metrics(workdir / "metrics.jsonl")
+    rig = chapters[0].rig if chapters else {}
     parts = [
         _header(config, rig, metrics, workdir),
         _headlines(evaluation),
-        _viewer(folder),
-        _videos(workdir),
-        _pictures(workdir),
-        _skeleton(rig),
+        *(
+            _chapter(workdir, chapter, len(chapters) > 1, config)
+            for chapter in chapters or [Chapter("", workdir, "", "", {})]
+        ),
         _evaluation(evaluation),
         _training(metrics, workdir),
         _settings(config),
-        _files(workdir, folder),
+        _files(workdir, [chapter.folder for chapter in chapters]),
     ]
     return write_text(
-        workdir / "report.html", _page(_title(config, rig), parts, folder)
+        workdir / "report.html", _page(_title(config, rig), parts, chapters)
     )
 
 
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
+def _chapters(workdir: Path, config: Mapping) -> list[Chapter]:
+    """Exported stages, the last one first: it is what a person came for."""
+    second = config.get("generate", {})
+    two = bool(second) and not second.get("source")
+    first = lambda path: (path.parent.name != "generate", path.parent.name)
+    found = sorted((workdir / "export").glob("*/model.glb"), key=first)
+    return [
+        Chapter(
+            stage=path.parent.name,
+            folder=path.parent,
+            label=f"{path.parent.name}_" if two else "",
+            model="model-data" if i == 0 else f"model-data-{i}",
+            rig=_json(path.parent / "rig.json"),
+        )
+        for i, path in enumerate(found)
+    ]
+
+
+_STAGES = {
+    "extract": "Extracted from the clip",
+    "generate": "Generated from the prompt",
+}
+
+
+def _chapter(workdir: Path, chapter: Chapter, several: bool, config: Mapping) -> str:
+    """All that shows one stage, under its name where there are several."""
+    head = ""
+    if several:
+        said = config.get("generate", {}) if chapter.stage == "generate" else config
+        prompt = html.escape(str(said.get("prompt", "")))
+        prompt = f": <em>{prompt}</em>" if prompt else ""
+        name = _STAGES.get(chapter.stage, chapter.stage)
+        head = f'<h1 class="stage">{name}{prompt}</h1>'
+    shown = chapter.folder if chapter.stage else None
+    return head + "".join(
+        (
+            _viewer(shown, chapter.model),
+            _videos(workdir, chapter.label),
+            _pictures(workdir, chapter.label),
+            _skeleton(chapter.rig),
+        )
+    )
 
 
 def _json(path: Path) -> dict:
@@ -142,7 +196,7 @@ def _duration(metrics: list[dict]) -> str:
 
 def _header(config: Mapping, rig: Mapping, metrics: list[dict], workdir: Path) -> str:
     flat = _flat(config)
-    prompts = [str(v) for k, v in flat.items() if k.endswith("prompt") and v]
+    prompts = [str(v) for k, v in flat.items() if k.split(".")[-1] == "prompt" and v]
     chips = {
         "prompt": " → ".join(dict.fromkeys(prompts)),
         "stages": ", ".join(dict.fromkeys(line["stage"] for line in metrics)),
@@ -200,7 +254,7 @@ def _headlines(evaluation: Mapping) -> str:
     )
 
 
-def _viewer(folder: Path | None) -> str:
+def _viewer(folder: Path | None, model: str) -> str:
     if folder is None:
         return ""
     cameras = np.load(folder / "cameras.npz")["camera_from_object"]
@@ -212,7 +266,8 @@ def _viewer(folder: Path | None) -> str:
         for i, name in enumerate(("Colors", "Clay", "Parts"))
     )
     body = (
-        f'<div class="card" id="viewer" data-azimuth="{azimuth:.3f}">'
+        f'<div class="card viewer" data-model="{model}" '
+        f'data-azimuth="{azimuth:.3f}">'
         '<canvas tabindex="0" aria-label="the model; drag to turn it"></canvas>'
         '<div class="bar"><button data-do="play">Pause</button>'
         '<input data-do="time" type="range" min="0" step="any" value="0" '
@@ -225,10 +280,10 @@ def _viewer(folder: Path | None) -> str:
     return _section("The model", body, note)
 
 
-def _videos(workdir: Path) -> str:
+def _videos(workdir: Path, label: str) -> str:
     cards = []
     for name, (title, caption) in _VIDEOS.items():
-        path = workdir / "videos" / f"{name}.mp4"
+        path = workdir / "videos" / f"{label}{name}.mp4"
         if path.is_file():
             wide = "card wide" if name == "reconstruction" else "card"
             source = _inline(path, "video/mp4")
@@ -252,11 +307,12 @@ def _figure(path: Path, title: str, caption: str) -> str:
     )
 
 
-def _pictures(workdir: Path) -> str:
+def _pictures(workdir: Path, label: str) -> str:
+    place = lambda name: workdir / "pictures" / f"{label}{name}.png"
     figures = [
-        _figure(workdir / "pictures" / f"{name}.png", title, caption)
+        _figure(place(name), title, caption)
         for name, (title, caption) in _PICTURES.items()
-        if (workdir / "pictures" / f"{name}.png").is_file()
+        if place(name).is_file()
     ]
     return _section(
         "Pictures", "<br>".join(figures), "Click a picture for its full size."
@@ -322,7 +378,8 @@ def _evaluation(evaluation: Mapping) -> str:
                 f'<div>{head}<div class="card table">{_table(rows)}</div></div>'
             )
     body = f'<div class="grid">{"".join(parts)}</div>' if parts else ""
-    return _section("Evaluation", body, "Against a truth that training did not read.")
+    note = "Against a truth, or by a judge, that training did not read."
+    return _section("Evaluation", body, note)
 
 
 def _training(metrics: list[dict], workdir: Path) -> str:
@@ -389,11 +446,9 @@ def _settings(config: Mapping) -> str:
     return _section("Settings", body)
 
 
-def _files(workdir: Path, folder: Path | None) -> str:
-    if folder is None:
-        return ""
+def _files(workdir: Path, folders: Sequence[Path]) -> str:
     rows = []
-    for name, meaning in _FILES.items():
+    for folder, (name, meaning) in itertools.product(folders, _FILES.items()):
         path = folder / name
         if path.exists():
             link = html.escape(path.relative_to(workdir).as_posix())
@@ -405,7 +460,7 @@ def _files(workdir: Path, folder: Path | None) -> str:
                 f'<td>{meaning}</td><td class="n">{size}</td></tr>'
             )
     body = f'<div class="card table"><table>{"".join(rows)}</table></div>'
-    return _section("Files", body, "They lie beside this page.")
+    return _section("Files", body if rows else "", "They lie beside this page.")
 
 
 _ZOOM = """
@@ -421,13 +476,14 @@ for (const image of document.querySelectorAll("figure img")) image.onclick = () 
 """
 
 
-def _page(title: str, parts: list[str], folder: Path | None) -> str:
+def _page(title: str, parts: list[str], chapters: Sequence[Chapter]) -> str:
     style = (_HERE / "report.css").read_text(encoding="utf-8")
     scripts = f"<script>{_ZOOM}</script>"
-    if folder is not None:
-        model = base64.b64encode((folder / "model.glb").read_bytes()).decode()
+    for chapter in chapters:
+        model = base64.b64encode((chapter.folder / "model.glb").read_bytes()).decode()
+        scripts += f'<script type="text/plain" id="{chapter.model}">{model}</script>'
+    if chapters:
         player = (_HERE / "viewer.js").read_text(encoding="utf-8")
-        scripts += f'<script type="text/plain" id="model-data">{model}</script>'
         scripts += f"<script>{player}</script>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -1,14 +1,13 @@
-// A small player for one skinned glTF model: orbit, play, colors, bones. No library.
+// A small player for skinned glTF models: orbit, play, colors, bones. No library.
 "use strict";
-(() => {
+document.querySelectorAll(".viewer").forEach(box => {
 const TAU = 2 * Math.PI;
-const box = document.getElementById("viewer");
 const canvas = box.querySelector("canvas");
 const gl = canvas.getContext("webgl2", { antialias: true, alpha: true });
 if (!gl) { box.classList.add("plain"); return; }
 
 // ---- the file: JSON chunk, binary chunk, accessors
-const text = document.getElementById("model-data").textContent.trim();
+const text = document.getElementById(box.dataset.model).textContent.trim();
 const raw = Uint8Array.from(atob(text), c => c.charCodeAt(0));
 const size = new DataView(raw.buffer).getUint32(12, true);
 const gltf = JSON.parse(new TextDecoder().decode(raw.subarray(20, 20 + size)));
@@ -279,4 +278,4 @@ const tick = now => {
 };
 show();
 requestAnimationFrame(tick);
-})();
+});

@@ -22,7 +22,9 @@ __all__ = [
     "Skeleton",
     "bone_features",
     "build_skeleton",
+    "carried_over",
     "coherence",
+    "color_features",
     "edge_contact",
     "joint_angles",
     "joint_gaps",
@@ -99,6 +101,18 @@ def bone_features(
     """Unit mean of the surface features that each bone carries."""
     total = (weights * areas[:, None]).T @ features
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+
+def color_features(
+    colors: Float[np.ndarray, "n 3"], *, calm: float = 0.5
+) -> Float[np.ndarray, "n 4"]:
+    """Colors in the place of features that nothing has taught: a mild witness.
+
+    Deviations from the mean color beside a constant ``calm``, without which opposite
+    colors would part a leg from its paw.
+    """
+    apart = np.asarray(colors, float) - np.mean(colors, axis=0)
+    return np.concatenate([apart, np.full((len(apart), 1), calm)], -1)
 
 
 def coherence(
@@ -259,12 +273,8 @@ def build_skeleton(
     together = coherence(joints, posed_from_rest, slack=slack * float(diagonal))
     strength = strengths(contact, pooled, together, alive)
     parent = _tree(strength, contact, centers, mass, alive)
-    bones = np.arange(len(parent))
-    pivot = np.where(parent[:, None] < 0, centers, joints[bones, parent])
     edges = kept_edges(contact, alive, threshold=threshold)
     first, second = edges.T
-    bone_from_rest = np.linalg.inv(rest_from_bone)
-    meeting = np.concatenate([joints[first, second], np.ones((len(edges), 1))], -1)
     skeleton = Skeleton(
         mass=mass,
         alive=alive,
@@ -273,17 +283,66 @@ def build_skeleton(
         joints=joints,
         edges=edges,
         edge_strength=strength[first, second],
-        joint_in_bone=np.einsum("eaij,ej->eai", bone_from_rest[edges], meeting)[
-            ..., :3
-        ],
+        joint_in_bone=_in_bones(rest_from_bone, joints, edges),
         rest_turn=_turn(np.asarray(rest_from_bone, float), edges),
         gap_limit=np.zeros(len(edges)),
         angle_range=np.zeros((len(edges), 2)),
         parent=parent,
-        pivot=pivot,
+        pivot=_pivots(joints, centers, parent),
         diagonal=np.asarray(diagonal),
     )
     return _with_limits(skeleton, posed_from_rest @ rest_from_bone, widen=widen)
+
+
+def carried_over(
+    skeleton: Skeleton,
+    vertices: Float[np.ndarray, "n 3"],
+    faces: Int[np.ndarray, "m 3"],
+    weights: Float[np.ndarray, "n bones"],
+    rest_from_bone: Float[np.ndarray, "bones 4 4"],
+    *,
+    dead_share: float = 0.005,
+) -> Skeleton:
+    """The same connections, tree and limits in another body on the same bones.
+
+    Joints, contacts and the share of the surface that a bone carries are those of the
+    new surface.
+    """
+    vertices, weights = np.asarray(vertices, float), np.asarray(weights, float)
+    areas = vertex_areas(vertices, faces)
+    mass = areas @ weights / max(float(areas.sum()), 1e-30)
+    centers = np.asarray(rest_from_bone, float)[:, :3, 3]
+    joints = _joints(areas, weights, vertices, centers)
+    return skeleton._replace(
+        mass=mass,
+        alive=mass >= min(dead_share, float(mass.max())),
+        contact=soft_contact(areas, weights),
+        joints=joints,
+        joint_in_bone=_in_bones(rest_from_bone, joints, skeleton.edges),
+        rest_turn=_turn(np.asarray(rest_from_bone, float), skeleton.edges),
+        pivot=_pivots(joints, centers, skeleton.parent),
+        diagonal=np.asarray(np.linalg.norm(np.ptp(vertices, axis=0))),
+    )
+
+
+def _pivots(
+    joints: Float[np.ndarray, "bones bones 3"],
+    centers: Float[np.ndarray, "bones 3"],
+    parent: Int[np.ndarray, "bones"],
+) -> Float[np.ndarray, "bones 3"]:
+    bones = np.arange(len(parent))
+    return np.where(parent[:, None] < 0, centers, joints[bones, parent])
+
+
+def _in_bones(
+    rest_from_bone: Float[np.ndarray, "bones 4 4"],
+    joints: Float[np.ndarray, "bones bones 3"],
+    edges: Int[np.ndarray, "edges 2"],
+) -> Float[np.ndarray, "edges 2 3"]:
+    meeting = joints[edges[:, 0], edges[:, 1]]
+    meeting = np.concatenate([meeting, np.ones((len(edges), 1))], -1)
+    bone_from_rest = np.linalg.inv(rest_from_bone)
+    return np.einsum("eaij,ej->eai", bone_from_rest[edges], meeting)[..., :3]
 
 
 def _turn(

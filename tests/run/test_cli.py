@@ -64,7 +64,11 @@ def test_later_jobs_need_the_folder_only(asked, path, tmp_path):
     words = ("--job=track", f"--workdir={tmp_path / 'run'}", "--points=p.json")
     assert command(*words) == 0
     job, config, workdir, more = asked[0]
-    assert (job, workdir, more) == ("track", tmp_path / "run", {"points": "p.json"})
+    assert (job, workdir, more) == (
+        "track",
+        tmp_path / "run",
+        {"points": "p.json", "stage": "", "pose": ""},
+    )
     assert config.run.steps == 20
 
 

@@ -1,0 +1,97 @@
+"""Measure how well a generated model shows its prompt: evaluation.json, "generate".
+
+The model is drawn as a video of its motion, each frame from another azimuth step by
+step, and at rest from all sides. A CLIP judges the pictures: the embedded one, which
+knows the zoo's words, or the one that ``generate.judge`` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from adreamer_jax.core.camera import orbit
+from adreamer_jax.run.evaluate import write_evaluation
+from adreamer_jax.run.progress import say
+from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
+from adreamer_jax.types import Asset, Camera, Float, Params, System, TrainState
+
+__all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of"]
+
+_FOV, _ELEVATION = 0.7, 0.25  # radians
+
+
+def cameras_of(
+    vertices: Float[np.ndarray, "n 3"], azimuths: Sequence[float], *, side: int
+) -> list[Camera]:
+    """Cameras around all vertices, which fill the picture, at the given azimuths."""
+    low, high = vertices.min(0), vertices.max(0)
+    radius = 0.5 * float(np.linalg.norm(high - low))
+    distance = radius / np.sin(0.5 * _FOV)
+    target = jnp.asarray(0.5 * (low + high), jnp.float32)
+    values = [
+        tuple(map(jnp.float32, (azimuth, _ELEVATION, distance, _FOV)))
+        for azimuth in azimuths
+    ]
+    return [orbit(*value, size=(side, side), target=target) for value in values]
+
+
+def frames_of(count: int, most: int) -> list[int]:
+    """At most so many frames, spread over the whole motion."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
+
+
+def pictures_of(
+    system: System,
+    state: TrainState,
+    frozen: Params,
+    asset: Asset,
+    *,
+    side: int,
+    most: int,
+) -> dict[str, Float[np.ndarray, "t h w 3"]]:
+    """The motion from four sides, one video each, over white."""
+    videos = {}
+    frames = frames_of(len(asset.posed_vertices), most)
+    around = np.pi * (0.25 + 0.5 * np.arange(4))
+    everywhere = np.asarray(asset.posed_vertices).reshape(-1, 3)
+    for i, camera in enumerate(cameras_of(everywhere, around, side=side)):
+        row = [system.render(state, frozen, camera, float(f)) for f in frames]
+        white = [p.color + 1.0 - np.asarray(p.mask)[..., None] for p in row]
+        videos[f"side {i}"] = np.clip(np.stack(white), 0.0, 1.0).astype(np.float32)
+    return videos
+
+
+def evaluate_text(
+    system: System,
+    state: TrainState,
+    frozen: Params,
+    workdir: str | Path,
+    *,
+    prompt: str,
+    among: Sequence[str] = (),
+    judge: str = "",
+    side: int = 64,
+    most: int = 12,
+) -> dict[str, Any] | None:
+    """The figures of a prompt's model, also written to evaluation.json.
+
+    None where no judge is at hand: nothing is written then.
+    """
+    if not judge and not embedded_judge().is_dir():
+        say("no judge is at hand: generate.judge names the folder of a CLIP")
+        return None
+    asset = system.asset(state, frozen)
+    videos = pictures_of(system, state, frozen, asset, side=side, most=most)
+    clip = load_judge(judge)
+    figures = [scores(clip, {prompt: video}, among=among) for video in videos.values()]
+    numbers = [k for k, v in figures[0].items() if isinstance(v, float)]
+    out = figures[0] | {k: float(np.mean([f[k] for f in figures])) for k in numbers}
+    out = {"prompt": prompt, "sides": len(videos), "frames": most} | out
+    write_evaluation(Path(workdir), out, stage="generate")
+    say(", ".join(f"{k} {out[k]:.1f}" for k in numbers))
+    return out

@@ -1,0 +1,89 @@
+"""Which stages a recipe has, where each one's files lie, and how far it has come.
+
+A recipe with a section ``generate`` has a second stage. It follows the first one in the
+same work folder, or starts from the folder of another run (``generate.source``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from adreamer_jax.run import recipe
+
+EXTRACT, GENERATE = "extract", "generate"
+
+
+def stages_of(config: ConfigDict) -> tuple[str, ...]:
+    """The stages of a recipe in their order."""
+    if GENERATE not in config:
+        run: Any = config.run
+        return (run.get("stage", EXTRACT),)
+    return (GENERATE,) if source_of(config) else (EXTRACT, GENERATE)
+
+
+def source_of(config: ConfigDict) -> str:
+    """The run from whose extraction the second stage starts; empty: from its own."""
+    return config.to_dict().get(GENERATE, {}).get("source", "")
+
+
+def resolved(config: ConfigDict) -> ConfigDict:
+    """The recipe with the sections of the run that its second stage starts from."""
+    source = source_of(config)
+    if not source:
+        return config
+    base = recipe.read_recipe(Path(source).expanduser()).to_dict()
+    if base.pop(GENERATE, {}).get("source"):
+        raise ValueError(
+            f"generate.source must be a run with an extraction of its own, got "
+            f"{source}, which starts from another run; name that one"
+        )
+    return ConfigDict(_over(base, config.to_dict())).lock()
+
+
+def _over(base: dict, changes: dict) -> dict:
+    """Nested dictionaries with the leaves of the second over those of the first."""
+    out = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(out.get(name), dict)
+        out[name] = _over(out[name], value) if both else value
+    return out
+
+
+def run_section(config: ConfigDict, stage: str) -> Any:
+    """The section that says how a stage is run."""
+    return config.generate.run if stage == GENERATE else config.run
+
+
+def label(config: ConfigDict, stage: str) -> str:
+    """What stands before the names of a stage's pictures and videos."""
+    return f"{stage}_" if len(stages_of(config)) > 1 else ""
+
+
+def steps_done(workdir: Path, stage: str) -> int:
+    """The newest saved step of a stage; zero where nothing is saved."""
+    folder = Path(workdir) / "checkpoints" / stage
+    names = [path.name for path in folder.glob("*") if path.is_dir()]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def finished(config: ConfigDict, workdir: Path, stage: str) -> bool:
+    """Whether a stage has done all of its steps."""
+    return steps_done(workdir, stage) >= run_section(config, stage).steps
+
+
+def chosen(config: ConfigDict, workdir: Path, asked: str) -> str:
+    """The stage that a job works on: the asked one, else the last that has ended."""
+    stages = stages_of(config)
+    if asked and asked not in stages:
+        raise ValueError(
+            f"--stage must be one of {', '.join(stages)} for this run, got {asked}; "
+            "leave it out for the last one that has ended"
+        )
+    if asked:
+        return asked
+    ended = [stage for stage in stages if finished(config, workdir, stage)]
+    begun = [stage for stage in stages if steps_done(workdir, stage)]
+    return (ended or begun or stages[:1])[-1]

@@ -1,0 +1,313 @@
+"""AnimatableDreamer's second stage: a prompt becomes a model on an extracted skeleton.
+
+It starts from a copy of the extracted model, which is never touched, and lets the prior
+judge the posed model for the new prompt while the skeleton's limits hold it together.
+By default the motion, the root pose and the cameras stay as the clip showed them; the
+shape, the colors, the bones' rest places and the skinning move.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from adreamer_jax.core.camera import orbit
+from adreamer_jax.core.optimizer import grouped_adam
+from adreamer_jax.prior.load import Prior
+from adreamer_jax.scene.field import signed_distance
+from adreamer_jax.scene.skeleton import Skeleton
+from adreamer_jax.systems.animatable import group_of, make
+from adreamer_jax.systems.animatable.clipdata import Frame, sample_batch, start_of
+from adreamer_jax.systems.animatable.distill import read_prior, with_csd
+from adreamer_jax.systems.animatable.generation_losses import (
+    clip_terms_only,
+    compares_with_clip,
+    generation_losses,
+)
+from adreamer_jax.systems.animatable.losses import extraction_losses
+from adreamer_jax.systems.animatable.model import Model, moment
+from adreamer_jax.systems.animatable.upkeep import grid_points, posed_boxes
+from adreamer_jax.types import (
+    Array,
+    Camera,
+    Clip,
+    Key,
+    Metrics,
+    Params,
+    System,
+    TrainState,
+)
+
+_STARTS = ("keep", "fresh")
+
+
+def stage_config(config: ConfigDict) -> ConfigDict:
+    """The recipe of generation: what ``generate`` says takes the place of the rest."""
+    merged = config.to_dict()
+    own = merged.pop("generate")
+    return ConfigDict(_merged(merged, own)).lock()
+
+
+def _merged(base: dict, changes: dict) -> dict:
+    """Nested dictionaries with the leaves of the second over those of the first."""
+    out = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(out.get(name), dict)
+        out[name] = _merged(out[name], value) if both else value
+    return out
+
+
+def make_generation(
+    config: Any,
+    clip: Clip,
+    cache: Path,
+    extracted: Model,
+    skeleton: Skeleton,
+    prior: tuple[Prior, Params] | None = None,
+) -> tuple[System, dict[str, Any]]:
+    """The system of the second stage and its constant arrays.
+
+    ``config`` is that of `stage_config`; ``skeleton`` is in the clip's units; ``prior``
+    takes the place of the recipe's.
+    """
+    check(config)
+    base, frozen = make(without_prior(config), clip, cache)
+    frozen |= {"extracted": extracted}
+    judge = None
+    if config.loss.csd > 0:
+        judge, heard = read_prior(config, clip.prompt, prior)
+        frozen |= heard
+    optimizer = make_optimizer(config)
+    space, count = start_of(config, clip)[1], len(clip.masks)
+    refresh_now = jax.jit(partial(refresh, config, count))
+
+    def init(key: Key, frozen: dict) -> TrainState:
+        fresh = base.init(key, frozen)
+        model = begin(config, frozen["extracted"], fresh.params)
+        return fresh.replace(params=model, opt_state=optimizer.init(model))
+
+    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
+        if step % config.run.refresh_every:
+            return state
+        grid, box = refresh_now(state.params, state.step)
+        return state.replace(upkeep=state.upkeep | {"occupancy": grid, "box": box})
+
+    system = base._replace(
+        init=init,
+        sample=partial(sample, config),
+        step=partial(
+            generation_step, config, judge, skeleton, space.scale, count, optimizer
+        ),
+        maintain=maintain,
+        preview=lambda state, frozen: {
+            "progress": preview(base, state, frozen, space, count)
+        },
+    )
+    return system, frozen
+
+
+def without_prior(config: Any) -> ConfigDict:
+    """The recipe without distillation, for parts that need no prior."""
+    plain = ConfigDict(config.to_dict())
+    plain.loss.csd = 0.0
+    return plain
+
+
+def check(config: Any) -> None:
+    """Raise a sentence about the first setting that cannot work."""
+    for name in ("shape", "color"):
+        if config.start[name] not in _STARTS:
+            raise ValueError(
+                f"generate.start.{name} must be one of {', '.join(_STARTS)}, got "
+                f"{config.start[name]!r}; write --config.generate.start.{name}=keep"
+            )
+    if not config.prompt.strip():
+        raise ValueError(
+            "generate.prompt must say what to make, got nothing; write "
+            '--config.generate.prompt="a brown bear"'
+        )
+
+
+def begin(config: Any, extracted: Model, fresh: Model) -> Model:
+    """A copy of the extracted model, with shape or colors begun anew where asked."""
+    model = jax.tree.map(lambda x: jnp.array(x, copy=True), extracted)
+    field, new = model.field, fresh.field
+    if config.start.shape == "fresh":
+        field = field.replace(shape=new.shape, sdf=new.sdf)
+    if config.start.color == "fresh":
+        field = field.replace(paint=new.paint, color=new.color)
+    return model.replace(field=field)
+
+
+def make_optimizer(config: Any) -> optax.GradientTransformation:
+    """Clipped Adam whose groups begin at the part of the run that the recipe says."""
+    numbers, steps = config.optimizer, config.run.steps
+
+    def rates(step: Array) -> dict[str, Array]:
+        progress = step / steps
+        warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
+        fall = numbers.lr * warm * (1.0 - (1.0 - numbers.end) * progress)
+        begun = lambda name: (progress >= numbers.starts[name]).astype(jnp.float32)
+        return {
+            name: numbers.rates[name]
+            * fall
+            * (begun(name) if name in numbers.starts else 1.0)
+            for name in numbers.rates
+        }
+
+    return grouped_adam(
+        rates,
+        partial(group_of, backbone=config.scene.field.backbone),
+        clip=numbers.clip,
+        b2=numbers.b2,
+        eps=numbers.eps,
+        weight_decay={name: numbers.decay for name in ("network", "motion", "delta")},
+    )
+
+
+def sample(config: Any, frozen: dict, key: Key, step: Array) -> Any:
+    """Rays of the clip while it still counts; else nothing: the prior draws its own."""
+    return sample_batch(config, frozen, key, step) if compares_with_clip(config) else ()
+
+
+def generation_step(
+    config: Any,
+    prior: Prior | None,
+    skeleton: Skeleton,
+    scale: float,
+    count: int,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    frozen: dict,
+    batch: Any,
+    key: Key,
+    axis: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """The state after a step; one with non-finite numbers is skipped."""
+    point_key, clip_key, csd_key = jax.random.split(key, 3)
+
+    def objective(model: Model):
+        total, metrics = generation_losses(
+            config,
+            model,
+            state.upkeep,
+            skeleton,
+            scale=scale,
+            count=count,
+            step=state.step,
+            key=point_key,
+        )
+        if compares_with_clip(config):
+            only = clip_terms_only(config)
+            clip_total, seen = extraction_losses(
+                only,
+                model,
+                state.upkeep,
+                frozen,
+                batch,
+                state.step,
+                clip_key,
+                axis,
+            )
+            total = total + clip_total
+            metrics |= seen | {"loss": total}
+        return total, metrics
+
+    (_, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    if prior is not None:
+        grads, metrics = with_csd(
+            config,
+            prior,
+            partial(group_of, backbone=config.scene.field.backbone),
+            state.params,
+            state.upkeep,
+            frozen,
+            state.step,
+            csd_key,
+            grads,
+            metrics,
+            axis=axis,
+        )
+    elif axis is not None:
+        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    return advanced(optimizer, state, grads, metrics)
+
+
+def advanced(
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    grads: Params,
+    metrics: Metrics,
+) -> tuple[TrainState, Metrics]:
+    """The state after an update by these gradients, where all of them are finite."""
+    finite = jnp.isfinite(metrics["loss"])
+    for leaf in jax.tree.leaves(grads):
+        finite = finite & jnp.all(jnp.isfinite(leaf))
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    new = (optax.apply_updates(state.params, updates), opt_state)
+    old = (state.params, state.opt_state)
+    params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
+    metrics = metrics | {
+        "skipped": skipped.astype(jnp.float32),
+        "grad/norm": optax.global_norm(grads),
+    }
+    state = state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        upkeep=state.upkeep | {"skipped": skipped},
+    )
+    return state, metrics
+
+
+def refresh(config: Any, count: int, model: Model, step: Array) -> tuple[Array, Array]:
+    """Occupancy and the box of every frame, from the present model alone.
+
+    The clip's masks say nothing about the new shape. While it grows, cells within
+    ``grow_reach`` of the surface count too, and the boxes follow them.
+    """
+    now = moment(config, model, step)
+    cells = config.render.occupancy_cells
+    points = grid_points(cells)
+    sdf = signed_distance(model.field, points, detail=now.detail)
+    band = config.render.occupancy_band + config.render.occupancy_margin * now.beta
+    growing = now.progress < config.render.grow_until
+    reach = jnp.where(growing, jnp.maximum(band, config.render.grow_reach), band)
+    near = sdf < 3.0**0.5 / cells + reach
+    boxes = posed_boxes(config, model, near, points, count)
+    return near.reshape((cells,) * 3), boxes
+
+
+def preview(
+    system: System, state: TrainState, frozen: dict, space: Frame, count: int
+) -> np.ndarray:
+    """Rows of frames, columns of four sides, with the normals of the second."""
+    rows = []
+    for frame in np.linspace(0, count - 1, 5).astype(int)[1:4]:
+        row = []
+        for turn in range(4):
+            camera = around(space, np.pi * (0.5 * turn + 0.25))
+            picture = system.render(state, frozen, camera, float(frame))
+            mask = picture.mask[..., None]
+            row.append(picture.color + 1.0 - mask)
+            if turn == 1 and picture.normal is not None:
+                shaded = 0.5 + 0.5 * picture.normal * np.array([1.0, -1.0, -1.0])
+                row.append(np.where(mask > 0.5, shaded, 1.0))
+        rows.append(np.concatenate(row, axis=1))
+    sheet = np.clip(np.concatenate(rows, axis=0), 0.0, 1.0)
+    return np.round(255 * sheet).astype(np.uint8)
+
+
+def around(space: Frame, azimuth: float, *, side: int = 96) -> Camera:
+    """A camera in the clip's units that sees all of field space from an azimuth."""
+    values = (azimuth, 0.25, 3.2 * space.scale, 0.7)
+    angles = (jnp.float32(value) for value in values)
+    return orbit(*angles, size=(side, side), target=jnp.asarray(space.origin))

@@ -1,0 +1,32 @@
+"""Both stages: a clip becomes an animatable model, a prompt a new one on its skeleton.
+
+    python main.py --config=configs/csd.py
+    python main.py --config=configs/csd.py --config.data.clip=my_clip \
+        --config.prompt="a corgi" --config.generate.prompt="a tiger"
+    python main.py --config=configs/csd.py:paper --config.data.clip=my_clip \
+        --config.prompt="a corgi" --config.generate.prompt="a tiger"
+
+The default size works on the embedded clip with the embedded prior. paper has the
+published prior (MVDream), losses and steps, for a GPU; it has not been run to its end.
+smoke is the whole chain in seconds. All settings of the first stage stand in
+configs/extract.py, those of the second one in configs/generate.py.
+"""
+
+from ml_collections import ConfigDict
+
+from adreamer_jax.run.recipe import load_recipe
+
+
+def get_config(size: str = "default") -> ConfigDict:
+    """The recipe at a size: both recipes as one."""
+    if size not in ("default", "paper", "smoke"):
+        raise ValueError(
+            f"the size after the colon must be one of default, paper, smoke, got {size}"
+            "; write --config=configs/csd.py for the default"
+        )
+    config = load_recipe(f"extract.py:{size}")
+    second = load_recipe(f"generate.py:{size}")
+    config.prior.update(second.prior)
+    config.generate = second.generate
+    config.loss.csd = 0.1
+    return config
