@@ -12,7 +12,7 @@ from adreamer_jax.data.gait import POSES
 from adreamer_jax.data.species import COLORS, SPECIES
 from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS, Individual
 
-__all__ = ["VOCABULARY", "caption"]
+__all__ = ["VOCABULARY", "caption", "describe"]
 
 _SPECIES_WORDS = {
     "rabbit": ("rabbit", "bunny"),
@@ -73,6 +73,34 @@ def caption(
     if random.random() < 0.25:  # "a red fat fox" is said too
         front = [color, build, before]
     words = _order(random, front, noun, after, pose)
+    opening = _OPENINGS[random.integers(len(_OPENINGS))]
+    return " ".join(w for w in (opening, _article(words), words) if w)
+
+
+def describe(
+    random: np.random.Generator,
+    species: str,
+    *,
+    color: str = "",
+    pattern: str = "",
+    build: str = "",
+    pose: str = "",
+) -> str:
+    """A caption that names just what is given; empty attributes stay unsaid.
+
+    A natural color, a normal build and a plain pattern have no words.
+    """
+    of = lambda table, name: _pick(random, table.get(name, (name,) if name else ()))
+    tint = "" if color == NATURAL else of(_COLOR_WORDS, color)
+    before, after = _PATTERN_WORDS.get(pattern, ("", ""))
+    if random.random() < 0.5:
+        before = ""
+    else:
+        after = ""
+    front = [of(_BUILD_WORDS, build), tint, before]
+    words = _order(
+        random, front, of(_SPECIES_WORDS, species), after, of(_POSE_WORDS, pose)
+    )
     opening = _OPENINGS[random.integers(len(_OPENINGS))]
     return " ".join(w for w in (opening, _article(words), words) if w)
 

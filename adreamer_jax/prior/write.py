@@ -19,6 +19,7 @@ from adreamer_jax.prior.text import TextConfig, text_shapes
 from adreamer_jax.prior.tree import torch_from_tree
 from adreamer_jax.prior.unet_ldm import LdmConfig, unet_ldm_shapes
 from adreamer_jax.prior.vae import VaeConfig, vae_shapes
+from adreamer_jax.prior.vision import ClipConfig
 from adreamer_jax.types import Params
 
 SD_SCHEDULE = {
@@ -65,6 +66,27 @@ def write_prior(
     _write_json(
         folder / "model_index.json", {"_class_name": "MVDreamPipeline", **index}
     )
+
+
+def write_clip(
+    folder: Path,
+    config: ClipConfig,
+    params: Params,
+    *,
+    words: Sequence[str],
+    dtype: Any = np.float16,
+) -> None:
+    """Write both towers of CLIP and their words as one folder of transformers."""
+    settings = {
+        "model_type": "clip",
+        "architectures": ["CLIPModel"],
+        "projection_dim": config.projection_dim,
+        "text_config": _settings(config.text),
+        "vision_config": _settings(config.vision),
+    }
+    _write_json(folder / "config.json", settings)
+    _write_state(folder / "model.safetensors", params, dtype)
+    write_tokenizer(folder, words)
 
 
 def _settings(config: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adreamer_jax.data import zoo
-from adreamer_jax.data.captions import VOCABULARY, caption
+from adreamer_jax.data.captions import VOCABULARY, caption, describe
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,17 @@ def test_natural_looks_go_without_saying(animal):
     assert not any("strip" in t for t in texts)
     assert any("an elephant" in caption(np.random.default_rng(i), dataclasses.replace(
         zebra, species="elephant", pattern="plain")) for i in range(20))  # fmt: skip
+
+
+def test_a_description_says_what_is_given_and_nothing_else():
+    random = np.random.default_rng(2)
+    texts = [describe(random, "fox", color="teal", pose="sitting") for _ in range(60)]
+    assert all("fox" in t and "teal" in t for t in texts)
+    assert all({"sitting", "seated"} & set(t.split()) for t in texts)
+    silent = [describe(random, "cat", color=zoo.NATURAL, build="normal",
+                       pattern="plain") for _ in range(60)]  # fmt: skip
+    said = {"a", "cat", "kitty", "picture", "of", "3d", "model"}
+    assert {word for t in silent for word in t.split()} == said
+    spotted = {describe(random, "pig", pattern="spotted") for _ in range(60)}
+    assert any("with spots" in t for t in spotted)
+    assert any("spotted" in t for t in spotted)

@@ -8,6 +8,7 @@ functions of a run, `write` the folder that `load_prior` reads.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,13 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     tokenize = make_tokenizer(networks.text)
     pieces = Pieces(config, cache)
     frozen = frozen_of(config, cache, tokenize)
+    frozen["start"] = start_params(config, networks)  # drawn or read on the host
     optimizer = make_optimizer(config)
     judge = jax.jit(partial(band_errors, networks))
     show = jax.jit(partial(look_at_prompts, config, networks))
 
     def init(key: Key, frozen: dict) -> TrainState:
-        params = start_params(config, networks, key)
+        params = frozen["start"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -97,16 +99,17 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
         sample=lambda frozen, key, step: draw_sample(config, key, step),
         step=partial(train_step, config, networks, optimizer),
         maintain=maintain,
-        render=_has_no_object,
+        render=no_object,
         preview=preview,
-        asset=_has_no_object,
-        surface=_has_no_object,
+        asset=no_object,
+        surface=no_object,
         num_steps=config.run.steps,
     )
     return system, frozen
 
 
-def _has_no_object(*_: Any) -> Any:
+def no_object(*_: Any) -> Any:
+    """Refuse what only a model of a clip can do."""
     raise ValueError(
         "--job must be train or export, got one that needs a 3D model; this recipe "
         "trains a prior"
@@ -178,11 +181,11 @@ def make_optimizer(config: Any) -> optax.GradientTransformation:
     )
 
 
-def start_params(config: Any, networks: Networks, key: Key) -> Params:
+def start_params(config: Any, networks: Networks) -> Params:
     """Fresh weights, or those of a finished prior that the recipe starts from."""
     name = config.run.start_from
     if not name:
-        keys = jax.random.split(key)
+        keys = jax.random.split(jax.random.key(config.run.seed))
         return {
             "unet": init_unet_ldm(keys[0], networks.unet),
             "text": init_text(keys[1], networks.text),
@@ -242,12 +245,29 @@ def train_step(
     key: Key,
     axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """The state after a step on a batch; one with non-finite numbers is skipped."""
+    """The state after a step on a batch."""
     views = chosen(networks, state.upkeep, sample, frozen["silence"])
 
     def loss_of(params: Params):
         return objective(config, networks, params, views, sample, key)
 
+    names = names_of_bands(networks.schedule.alphas_cumprod.shape[0], KINDS)
+    seen = dict(zip(names, state.upkeep["errors"].reshape(-1), strict=True))
+    return finish_step(config, optimizer, state, loss_of, seen, axis)
+
+
+def finish_step(
+    config: Any,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    loss_of: Callable,
+    seen: Metrics,
+    axis: str | None,
+) -> tuple[TrainState, Metrics]:
+    """The state after one update along a loss, unless a number is not finite.
+
+    ``seen`` are figures of the last examination, to be said with the others.
+    """
     (_, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     if axis is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis)
@@ -258,8 +278,6 @@ def train_step(
     average = averaged(state.opt_state["average"], params, state.step, config.run.keep)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
     skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
-    names = names_of_bands(networks.schedule.alphas_cumprod.shape[0], KINDS)
-    seen = dict(zip(names, state.upkeep["errors"].reshape(-1), strict=True))
     state = state.replace(
         step=state.step + 1,
         params=keep(params, state.params),

@@ -1,0 +1,358 @@
+"""The judge: CLIP's two towers at toy size, taught to tell the zoo's animals apart.
+
+It measures without a download whether a picture shows what a text says. Pictures and
+texts are pulled together as in CLIP, with two differences: of every text it also sees
+what would be wrong (another species, color, pose), and since all attributes are known,
+a text that happens to be true of another picture of the batch is not held against it.
+Letters: b pictures, t texts of which the first b are the pictures' own.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from adreamer_jax.data.captions import VOCABULARY, describe
+from adreamer_jax.data.gait import poses_of
+from adreamer_jax.data.species import COLORS, SPECIES, TRAINING_SPECIES
+from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
+from adreamer_jax.data.zoo_views import composite
+from adreamer_jax.prior.blocks import init_network
+from adreamer_jax.prior.text import TextConfig
+from adreamer_jax.prior.vision import (
+    Clip,
+    ClipConfig,
+    VisionConfig,
+    clip_image,
+    clip_text,
+    prepare_clip,
+)
+from adreamer_jax.prior.write import END, START, word_ids, write_clip
+from adreamer_jax.systems.pocket import (
+    finish_step,
+    make_optimizer,
+    make_tokenizer,
+    no_object,
+)
+from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
+from adreamer_jax.types import Array, Bool, Float, Int, Key, Params, System, TrainState
+
+__all__ = ["make", "write"]
+
+ATTRIBUTES = ("species", "color", "pattern", "build", "pose")
+NAMES: dict[str, tuple[str, ...]] = {
+    "species": tuple(SPECIES),
+    "color": (*COLORS, NATURAL),
+    "pattern": (*PATTERNS, "netted"),
+    "build": BUILDS,
+    "pose": tuple(sorted({p for s in SPECIES.values() for p in poses_of(s)})),
+}
+UNSAID = -1
+WRONG = ("species", "color", "pose")  # what is changed in the texts that are wrong
+SAID = 0.6  # chance of each attribute but the species to be named
+
+
+class Glance(NamedTuple):
+    """What chance decides of a batch."""
+
+    row: Int[Array, " b"]
+    view: Int[Array, " b"]
+    mirror: Array
+    shift: Int[Array, "b 2"]
+
+
+def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
+    """The system that trains a judge, and its constant arrays."""
+    networks = clip_of(config)
+    tokenize = make_tokenizer(networks.text)
+    pieces = Pieces(config, cache)
+    optimizer = make_optimizer(config)
+    frozen = frozen_of(config, cache, tokenize)
+    key = jax.random.key(config.run.seed)
+    frozen["start"] = fresh_params(networks, key)  # drawn on the host
+    examine = jax.jit(partial(right_answers, networks))
+
+    def init(key: Key, frozen: dict) -> TrainState:
+        params = frozen["start"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state={"adam": optimizer.init(params), "average": params},
+            upkeep=fresh_upkeep(config, networks),
+        )
+
+    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
+        upkeep = state.upkeep
+        if step % config.run.shelf_steps == 0:
+            number = step // config.run.shelf_steps
+            sets = shelf(config, pieces, number)
+            pieces.expect(config.data.pieces_at_start + number)
+            random = np.random.default_rng([config.run.seed, number])
+            upkeep = upkeep | lessons(random, sets, tokenize)
+        if step % config.run.validate_every == 0:
+            upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
+        return state.replace(upkeep=upkeep)
+
+    system = System(
+        init=init,
+        sample=lambda frozen, key, step: draw_glance(config, key, step),
+        step=partial(train_step, config, networks, optimizer),
+        maintain=maintain,
+        render=no_object,
+        preview=lambda state, frozen: {},
+        asset=no_object,
+        surface=no_object,
+        num_steps=config.run.steps,
+    )
+    return system, frozen
+
+
+def clip_of(config: Any) -> ClipConfig:
+    """Sizes of both towers as the recipe says them."""
+    sizes = config.judge
+    text = TextConfig(
+        vocab_size=len(word_ids(VOCABULARY)),
+        bos_token_id=START,
+        eos_token_id=END,
+        **sizes.text,
+    )
+    vision = VisionConfig(
+        image_size=config.data.size,
+        projection_dim=sizes.projection_dim,
+        **sizes.vision,
+    )
+    return ClipConfig(text, vision, sizes.projection_dim)
+
+
+def fresh_params(networks: ClipConfig, key: Key) -> Params:
+    """Random towers whose cosines start with CLIP's temperature."""
+    side = networks.vision.image_size
+    ids = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    params = dict(init_network(key, Clip(networks), ids, picture))
+    return params | {"logit_scale": jnp.asarray(np.log(1 / 0.07), jnp.float32)}
+
+
+def fresh_upkeep(config: Any, networks: ClipConfig) -> dict[str, Any]:
+    """An empty shelf; the first step fills it."""
+    count, size = config.run.shelf_steps * config.run.batch, config.data.size
+    tokens, texts = networks.text.max_position_embeddings, 1 + len(WRONG)
+    return {
+        "images": jnp.zeros((count, 4, size, size, 4), jnp.uint8),
+        "ids": jnp.zeros((count, texts, tokens), jnp.int32),
+        "said": jnp.zeros((count, texts, len(ATTRIBUTES)), jnp.int32),
+        "shown": jnp.zeros((count, len(ATTRIBUTES)), jnp.int32),
+        "right": jnp.zeros((3,)),
+        "skipped": jnp.zeros((), jnp.int32),
+    }
+
+
+# -- texts ----------------------------------------------------------------------------
+
+
+def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Array]:
+    """Pictures, and for each its own text and some wrong ones; see `fresh_upkeep`."""
+    count = len(sets["images"])
+    shown = np.stack([_numbers(sets, i) for i in range(count)])
+    said = np.stack([_texts_of(random, row) for row in shown])
+    texts = [_spoken(random, row) for rows in said for row in rows]
+    ids = tokenize(texts).reshape(count, said.shape[1], -1)
+    return {
+        "images": jnp.asarray(sets["images"]),
+        "ids": jnp.asarray(ids),
+        "said": jnp.asarray(said, jnp.int32),
+        "shown": jnp.asarray(shown, jnp.int32),
+    }
+
+
+def _numbers(sets: dict, i: int) -> np.ndarray:
+    """The attributes of one set as places in `NAMES`."""
+    return np.array([NAMES[name].index(str(sets[name][i])) for name in ATTRIBUTES])
+
+
+def _texts_of(random, shown: np.ndarray) -> np.ndarray:
+    """What the true text says, and the same with one attribute wrong."""
+    said = np.where(random.random(len(shown)) < SAID, shown, UNSAID)
+    said[0] = shown[0]
+    rows = [said]
+    for name in WRONG:
+        row, place = said.copy(), ATTRIBUTES.index(name)
+        row[place] = random.choice(_others(name, shown))
+        rows.append(row)
+    return np.stack(rows)
+
+
+def _others(name: str, shown: np.ndarray) -> list[int]:
+    """Values of an attribute that this animal does not have but might."""
+    species = SPECIES[NAMES["species"][shown[0]]]
+    possible = {
+        "species": TRAINING_SPECIES,
+        "color": tuple(COLORS),
+        "pose": poses_of(species),
+    }[name]
+    places = [NAMES[name].index(value) for value in possible]
+    return [x for x in places if x != shown[ATTRIBUTES.index(name)]]
+
+
+def _spoken(random, said: np.ndarray) -> str:
+    words = {
+        name: "" if i == UNSAID else NAMES[name][i]
+        for name, i in zip(ATTRIBUTES, said, strict=True)
+    }
+    return describe(random, words.pop("species"), **words)
+
+
+def may_be_true(
+    said: Int[Array, "t a"], shown: Int[Array, "b a"]
+) -> Bool[Array, "b t"]:
+    """Whether nothing that a text says is wrong of a picture.
+
+    What color a natural coat is called nobody knows, so any may be true.
+    """
+    unsaid = said[None] == UNSAID
+    natural = len(COLORS)
+    unknown = jnp.zeros_like(shown, bool)
+    place = ATTRIBUTES.index("color")
+    unknown = unknown.at[:, place].set(shown[:, place] == natural)
+    # So are patterns and builds without a word of their own.
+    return jnp.all(unsaid | unknown[:, None] | (said[None] == shown[:, None]), axis=-1)
+
+
+# -- steps ----------------------------------------------------------------------------
+
+
+def draw_glance(config: Any, key: Key, step: Int[Array, ""]) -> Glance:
+    """Which pictures of the shelf, and how they are moved."""
+    run, reach = config.run, config.loss_numbers.shift
+    keys = jax.random.split(key, 3)
+    return Glance(
+        row=(step % run.shelf_steps) * run.batch + jnp.arange(run.batch),
+        view=jax.random.randint(keys[0], (run.batch,), 0, 4),
+        mirror=jax.random.bernoulli(keys[1], 0.5, (run.batch,)),
+        shift=jax.random.randint(keys[2], (run.batch, 2), -reach, reach + 1),
+    )
+
+
+def glimpsed(images: Array, glance: Glance) -> Float[Array, "b h w 3"]:
+    """The pictures before gray, mirrored and shifted."""
+
+    def one(views, view, mirror, shift):
+        picture = views[view]
+        picture = jnp.where(mirror, picture[:, ::-1], picture)
+        return jnp.roll(picture, shift, axis=(0, 1))
+
+    found = jax.vmap(one)(images, glance.view, glance.mirror, glance.shift)
+    found = found.astype(jnp.float32) / 255.0
+    return found[..., :3] + 0.5 * (1.0 - found[..., 3:])
+
+
+def contrast(
+    cosines: Float[Array, "b t"], true: Bool[Array, "b t"], scale: Float[Array, ""]
+) -> Float[Array, ""]:
+    """CLIP's loss both ways, blind to texts that are true of more than one picture.
+
+    Text i is picture i's own for i < b; the rest are wrong for somebody.
+    """
+    count = len(cosines)
+    own = jnp.arange(count)
+    mine = own[:, None] == jnp.arange(cosines.shape[1])
+    logits = jnp.where(true & ~mine, -jnp.inf, scale * cosines)
+    ways = (logits, logits[:, :count].T)
+    losses = [optax.softmax_cross_entropy_with_integer_labels(x, own) for x in ways]
+    return 0.5 * (losses[0].mean() + losses[1].mean())
+
+
+def train_step(
+    config: Any,
+    networks: ClipConfig,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    frozen: dict,
+    glance: Glance,
+    key: Key,
+    axis: str | None = None,
+):
+    """The state after a step on a batch; one with non-finite numbers is skipped."""
+    shelf_ = state.upkeep
+    pictures = glimpsed(shelf_["images"][glance.row], glance)
+    prepared = prepare_clip(pictures, networks.vision.image_size)
+    join = lambda x: jnp.concatenate(list(jnp.moveaxis(x[glance.row], 1, 0)))
+    ids = join(shelf_["ids"])
+    true = may_be_true(join(shelf_["said"]), shelf_["shown"][glance.row])
+
+    def loss_of(params: Params):
+        seen = clip_image(networks, params, prepared)
+        read = clip_text(networks, params, ids)
+        scale = jnp.exp(jnp.minimum(params["logit_scale"], np.log(100.0)))
+        loss = contrast(seen @ read.T, true, scale)
+        return loss, {"loss": loss, "scale": scale}
+
+    names = [f"validation/{name}" for name in WRONG]
+    seen = dict(zip(names, state.upkeep["right"], strict=True))
+    return finish_step(config, optimizer, state, loss_of, seen, axis)
+
+
+# -- examination ----------------------------------------------------------------------
+
+
+def frozen_of(config: Any, cache: Path, tokenize) -> dict[str, Any]:
+    """Unseen animals, and the texts among which each has to be found."""
+    sets = held_out_sets(config, cache, count=config.run.validation_sets)
+    rows = range(len(sets["images"]))
+    shown = np.stack([_numbers(sets, i) for i in rows])
+    species = [f"a {name}" for name in TRAINING_SPECIES]
+    colors = [[f"a {c} {NAMES['species'][s[0]]}" for c in COLORS] for s in shown]
+    poses = [[f"a {NAMES['species'][s[0]]} {p}" for p in NAMES["pose"]] for s in shown]
+    possible = np.array([
+        [p in poses_of(SPECIES[NAMES["species"][s[0]]]) for p in NAMES["pose"]]
+        for s in shown
+    ])  # fmt: skip
+    flat = lambda table: tokenize([t for row in table for t in row]).reshape(
+        len(table), len(table[0]), -1
+    )
+    return {
+        "pictures": jnp.asarray(composite(sets["images"][:, 0])),
+        "species_ids": jnp.asarray(tokenize(species)),
+        "color_ids": jnp.asarray(flat(colors)),
+        "pose_ids": jnp.asarray(flat(poses)),
+        "possible": jnp.asarray(possible),
+        "species": jnp.asarray([
+            TRAINING_SPECIES.index(NAMES["species"][s[0]]) for s in shown
+        ]),
+        "color": jnp.asarray(shown[:, 1]),
+        "pose": jnp.asarray(shown[:, 4]),
+    }  # fmt: skip
+
+
+def right_answers(networks: ClipConfig, params: Params, exam: dict) -> Array:
+    """Shares of pictures whose species, color and pose are found among the texts.
+
+    Held-out animals all have a color; color and pose are asked with the species said.
+    """
+    side = networks.vision.image_size
+    seen = clip_image(networks, params, prepare_clip(exam["pictures"], side))
+    read = lambda ids: clip_text(networks, params, ids)
+    species = jnp.argmax(seen @ read(exam["species_ids"]).T, axis=-1)
+
+    def among(ids: Int[Array, "n k tokens"], allowed: Array | bool) -> Array:
+        texts = read(ids.reshape(-1, ids.shape[-1])).reshape(*ids.shape[:2], -1)
+        fit = jnp.einsum("np,nkp->nk", seen, texts)
+        return jnp.argmax(jnp.where(allowed, fit, -jnp.inf), axis=-1)
+
+    color = among(exam["color_ids"], True)
+    pose = among(exam["pose_ids"], exam["possible"])
+    right = [species == exam["species"], color == exam["color"], pose == exam["pose"]]
+    return jnp.stack([r.mean() for r in right])
+
+
+def write(config: Any, state: TrainState, folder: Path) -> Path:
+    """Write the averaged towers as a CLIP folder in half precision."""
+    average = jax.tree.map(np.asarray, state.opt_state["average"])
+    write_clip(folder, clip_of(config), average, words=VOCABULARY)
+    return folder

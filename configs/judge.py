@@ -1,0 +1,110 @@
+"""The judge: a CLIP at toy size that knows the zoo, to score pictures offline.
+
+    python main.py --config=configs/judge.py           what ships: 1.2 M parameters
+    python main.py --config=configs/judge.py:smoke     every part in seconds, for tests
+
+Learns from other individuals than the pocket prior (another seed). Its folder in
+runs/judge-embedded/export/judge has the layout of a published CLIP.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(size: str = "default") -> ConfigDict:
+    """The recipe at a size."""
+    sizes = {"default": default, "smoke": smoke}
+    if size not in sizes:
+        raise ValueError(
+            f"the size after the colon must be one of {', '.join(sizes)}, got {size}; "
+            "write --config=configs/judge.py for the default"
+        )
+    return sizes[size]()
+
+
+def default() -> ConfigDict:
+    """What ships."""
+    config = ConfigDict()
+    config.data = ConfigDict(
+        dict(
+            seed=1,  # the prior's is 0
+            stream="training",
+            size=32,
+            samples=2,
+            parallel=1,
+            piece=128,  # sets that are drawn together
+            pieces_at_start=16,
+            window=128,
+        )
+    )
+    config.judge = ConfigDict(
+        dict(
+            projection_dim=64,
+            vision=dict(
+                hidden_size=128,
+                intermediate_size=384,
+                num_hidden_layers=4,
+                num_attention_heads=4,
+                patch_size=4,
+                hidden_act="quick_gelu",
+            ),
+            text=dict(
+                hidden_size=128,
+                intermediate_size=256,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=18,
+                hidden_act="quick_gelu",
+            ),
+        )
+    )
+    config.loss_numbers = ConfigDict(dict(shift=2))  # pixels, either way
+    config.optimizer = ConfigDict(
+        dict(
+            lr=1e-3,
+            warmup=100,
+            cooldown=0.5,  # last part of the run, over which the rate falls
+            end=0.02,
+            b1=0.9,
+            b2=0.98,
+            clip=1.0,
+        )
+    )
+    config.run = ConfigDict(
+        dict(
+            stage="judge",
+            seed=0,
+            steps=1_500,
+            batch=64,  # pictures
+            shelf_steps=16,  # a set is seen about eight times, in another view or text
+            keep=0.99,
+            validation_sets=512,
+            validate_every=256,
+            log_every=20,
+            save_every=250,
+            show_every=0,
+            devices=1,
+        )
+    )
+    return config
+
+
+def smoke() -> ConfigDict:
+    """Towers that learn nothing, in seconds."""
+    config = default()
+    config.data.size = 16
+    config.data.samples = 1
+    config.data.piece = 8
+    config.data.pieces_at_start = 2
+    config.data.window = 3
+    for tower in (config.judge.vision, config.judge.text):
+        tower.hidden_size = 16
+        tower.intermediate_size = 32
+        tower.num_hidden_layers = 1
+    config.run.steps = 4
+    config.run.batch = 4
+    config.run.shelf_steps = 2
+    config.run.validation_sets = 8
+    config.run.validate_every = 2
+    config.run.save_every = 2
+    config.run.log_every = 1
+    return config
