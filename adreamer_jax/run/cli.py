@@ -17,7 +17,10 @@ from absl import flags
 
 from adreamer_jax.run import devices, recipe
 
-JOBS = ("train", "render", "export", "evaluate", "track", "pose", "sample", "prepare")
+JOBS = (
+    *("train", "render", "export", "evaluate", "track", "pose", "view"),
+    *("sample", "prepare"),
+)
 USAGE = """One clip of an animal becomes an animatable 3D model.
 
   python main.py --config=configs/csd.py
