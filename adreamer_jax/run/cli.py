@@ -19,7 +19,7 @@ from adreamer_jax.run import devices, recipe
 
 JOBS = (
     *("train", "render", "export", "evaluate", "track", "pose", "view"),
-    *("sample", "prepare"),
+    *("sample", "prepare", "ablate"),
 )
 USAGE = """One clip of an animal becomes an animatable 3D model.
 

@@ -91,7 +91,14 @@ def sample(config: ConfigDict, workdir: Path) -> None:
     sample(config, workdir)
 
 
-WITHOUT_MODEL = {"prepare": prepare, "sample": sample}
+def ablate(config: ConfigDict, workdir: Path) -> None:
+    """Run a recipe with parts taken away, one at a time."""
+    from adreamer_jax.run.ablate import ablate
+
+    ablate(config, workdir)
+
+
+WITHOUT_MODEL = {"prepare": prepare, "sample": sample, "ablate": ablate}
 
 
 def jobs(points: str = "", pose: str = "") -> dict[str, Callable]:
@@ -102,6 +109,7 @@ def jobs(points: str = "", pose: str = "") -> dict[str, Callable]:
         "evaluate": evaluate,
         "track": lambda model, state, workdir: track(model, state, workdir, points),
         "pose": lambda model, state, workdir: posed(model, state, workdir, pose),
+        "view": view,
     }
 
 
@@ -199,15 +207,16 @@ def build_generation(
     from adreamer_jax.systems.animatable import generation
 
     folder = Path(source_of(config) or workdir).expanduser()
-    first = build_extraction(config, folder, clip, truth)
+    host = build_extraction(config, folder, clip, truth)
     with timed("reading the extracted model"):
-        state = trained(first, folder)
-        asset = first.system.asset(state, first.frozen)
-        skeleton = asset_skeleton(asset)
+        state = trained(host, folder)
+        if config.generate.motion:
+            host, state = borrowed(config.generate.motion, state)
+        skeleton = asset_skeleton(host.system.asset(state, host.frozen))
     with timed("building the system"):
         system, frozen = generation.make_generation(
             generation.stage_config(config),
-            clip,
+            host.clip,
             Path(workdir) / "cache",
             state.params,
             skeleton,
@@ -219,14 +228,26 @@ def build_generation(
     }
     return Model(
         GENERATE,
-        clip,
-        truth,
+        host.clip,
+        host.truth,
         system,
         frozen,
         run_section(config, GENERATE),
         skeleton=skeleton,
         judged=judged,
     )
+
+
+def borrowed(motion: str, state: TrainState) -> tuple[Model, TrainState]:
+    """Another run's model of its clip, and our state with that run's motion."""
+    from adreamer_jax.systems.animatable.generation_retarget import retargeted
+
+    folder = Path(motion).expanduser()
+    config = recipe.read_recipe(folder)
+    other = build_extraction(config, folder, *read(config))
+    say(f"motion of {folder}: {other.clip.name}, {len(other.clip.images)} frames")
+    params = retargeted(state.params, trained(other, folder).params)
+    return other, state.replace(params=params)
 
 
 def export(model: Model, state: TrainState, workdir: Path) -> tuple:
@@ -307,3 +328,10 @@ def posed(model: Model, state: TrainState, workdir: Path, pose: str) -> None:
         model.stage,
         kept=model.skeleton,
     )
+
+
+def view(model: Model, state: TrainState, workdir: Path) -> None:
+    """Show the model in a browser, its bones to drag."""
+    from adreamer_jax.run.view import view
+
+    view(model.system.asset(state, model.frozen))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ def default_workdir(name: str, config: ConfigDict) -> Path:
     source = config.to_dict().get("generate", {}).get("source", "")
     clip = Path(source or clip_of(config) or "embedded").name
     return Path("runs") / f"{recipe_name(name)}-{clip}"
+
+
+def slug(text: str) -> str:
+    """A file name that still reads as the text."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
 
 
 def clip_of(config: ConfigDict) -> str:

@@ -1,3 +1,4 @@
+import shutil
 import sys
 import types
 
@@ -121,3 +122,112 @@ def test_a_wrong_clip_leaves_nothing_behind(config, tmp_path):
     with pytest.raises((ValueError, OSError)):
         pipeline.do("train", config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def two(house, config, monkeypatch, tmp_path):
+    """A recipe with a second stage, whose system is another toy."""
+    calls, _, _ = house
+    seen = []
+
+    def make(config, clip, cache, extracted, skeleton):
+        seen.append((config.run.steps, extracted, skeleton))
+        return toy(config.run.steps), frozen_toy()
+
+    generation = types.SimpleNamespace(
+        make_generation=make,
+        stage_config=lambda config: config.generate,
+    )
+    first = lambda config, clip, cache: (
+        toy(config.run.steps)._replace(asset=lambda state, frozen: "asset"),
+        frozen_toy(),
+    )
+    animatable = types.SimpleNamespace(make=first, generation=generation)
+    for name, module in (
+        ("animatable", animatable),
+        ("animatable.generation", generation),
+    ):
+        monkeypatch.setitem(sys.modules, f"adreamer_jax.systems.{name}", module)
+    monkeypatch.setattr(systems, "animatable", animatable, raising=False)
+    sys.modules["adreamer_jax.run.export"].asset_skeleton = lambda asset: "grown"
+    judged = lambda *arguments, **more: calls.append(("judge", more["prompt"]))
+    module = types.SimpleNamespace(evaluate_text=judged)
+    monkeypatch.setitem(sys.modules, "adreamer_jax.run.evaluate_text", module)
+    run = dict(steps=3, seed=0, log_every=1, save_every=1, show_every=0)
+    with config.unlocked():
+        config.generate = dict(
+            source="", motion="", prompt="a tiger", run=run,
+            judge=dict(name="", among=()),
+        )  # fmt: skip
+    return calls, seen, config, tmp_path / "run"
+
+
+CHAIN = [
+    "export",
+    "render",
+    "evaluate",
+    "report",
+    "export",
+    "render",
+    "judge",
+    "report",
+]
+
+
+def test_two_stages_follow_each_other_and_leave_all_products(two):
+    calls, seen, config, workdir = two
+    pipeline.do("train", config, workdir)
+    assert words(calls) == CHAIN
+    steps, extracted, skeleton = seen[0]
+    assert (steps, skeleton) == (3, "grown") and "vector" in extracted
+    assert (workdir / "checkpoints" / "extract" / "2").is_dir()
+    assert (workdir / "checkpoints" / "generate" / "3").is_dir()
+
+
+def test_a_finished_run_of_two_stages_refreshes_both(two):
+    calls, _, config, workdir = two
+    pipeline.do("train", config, workdir)
+    calls.clear()
+    pipeline.do("train", config, workdir)
+    assert words(calls) == CHAIN
+
+
+def test_going_on_in_the_second_stage_leaves_the_first_ones_products(two):
+    calls, _, config, workdir = two
+    pipeline.do("train", config, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "generate")
+    picture = workdir / "pictures" / "extract_skinning.png"
+    picture.parent.mkdir(exist_ok=True)
+    picture.touch()
+    calls.clear()
+    pipeline.do("train", config, workdir)
+    assert words(calls) == CHAIN[4:]
+
+
+@pytest.mark.parametrize(("stage", "step"), [("", 3), ("generate", 3), ("extract", 2)])
+def test_later_jobs_take_a_stage(two, stage, step):
+    calls, _, config, workdir = two
+    pipeline.do("train", config, workdir)
+    calls.clear()
+    pipeline.do("export", config, workdir, stage=stage)
+    ((word, arguments),) = calls
+    assert word == "export" and int(arguments[1].step) == step
+
+
+def test_another_runs_extraction_may_be_the_start(two, tmp_path):
+    calls, seen, config, workdir = two
+    pipeline.do("train", config, workdir)
+    second = config.copy_and_resolve_references().unlock()
+    second.generate.source = str(workdir)
+    calls.clear()
+    pipeline.do("train", second, tmp_path / "other")
+    assert words(calls) == CHAIN[4:]
+    assert not (tmp_path / "other" / "checkpoints" / "extract").exists()
+    assert seen[0][1]["vector"].tolist() == seen[-1][1]["vector"].tolist()
+
+
+def test_a_pose_needs_its_file(two):
+    _, _, config, workdir = two
+    pipeline.do("train", config, workdir)
+    with pytest.raises(ValueError, match=r"write --pose=pose\.json"):
+        pipeline.do("pose", config, workdir)

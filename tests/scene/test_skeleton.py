@@ -293,3 +293,33 @@ def test_edge_count_builds_the_same_tree(built):
         vertices, faces, weights, None, rest, wiggle(5), morphology="edge_count"
     )
     assert np.array_equal(skeleton.edges, built[0].edges)
+
+
+def test_the_same_body_carries_the_same_skeleton(built):
+    vertices, faces, weights, rest = strip()
+    again = sk.carried_over(built[0], vertices, faces, weights, rest)
+    for name in sk.Skeleton._fields:
+        np.testing.assert_allclose(
+            getattr(again, name), getattr(built[0], name), atol=1e-12, err_msg=name
+        )
+
+
+def test_another_body_moves_the_joints_and_keeps_tree_and_limits(built):
+    vertices, faces, weights, rest = strip()
+    fat = vertices * [1.0, 3.0, 1.0]
+    again = sk.carried_over(built[0], fat, faces, weights, rest)
+    np.testing.assert_array_equal(again.parent, built[0].parent)
+    np.testing.assert_array_equal(again.gap_limit, built[0].gap_limit)
+    touching = built[0].contact > 0.01
+    np.testing.assert_allclose(
+        again.joints[touching], built[0].joints[touching] * [1.0, 3.0, 1.0], atol=1e-9
+    )
+
+
+def test_equal_colors_are_one_meaning_and_opposite_ones_less():
+    features = sk.color_features(
+        np.array([[0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [0.9] * 3])
+    )
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    alike = unit @ unit.T
+    assert np.isclose(alike[0, 1], 1.0) and alike[0, 2] < 0.6

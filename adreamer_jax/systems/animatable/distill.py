@@ -27,11 +27,12 @@ from adreamer_jax.core.camera import (
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import group_tree, path_name
 from adreamer_jax.core.schedule import ramp
-from adreamer_jax.core.shares import my_share, num_shares
+from adreamer_jax.core.shares import mean_tree, my_share, num_shares
 from adreamer_jax.objective.distill import (
     clean_target,
     distill_loss,
     form_weight,
+    noised,
     sample_time,
     time_window,
 )
@@ -207,15 +208,19 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
     """Cameras around the posed object at a random frame of the clip.
 
     They aim at the middle of that frame's box, and the box bounds their rays: a near
-    and far of the clip's own cameras would cut the object.
+    and far of the clip's own cameras would cut the object. Where upkeep says what to
+    aim at, cameras keep to it: followed by them, an object that is to fill the picture
+    would grow without end.
     """
     frame_key, camera_key = jax.random.split(key)
     count = upkeep["box"].shape[0]
     frame = jax.random.randint(frame_key, (), 0, count)
     time = frame_time(frame.astype(jnp.float32), count)[None]
     box = upkeep["box"][frame]
+    aim = upkeep["aim"][frame] if "aim" in upkeep else box
     if config.csd.space == "canonical":
         box = occupied_box(upkeep["occupancy"])
+        aim = upkeep.get("aim_rest", box)
     numbers = config.data.views
     side = config.csd.resolution
     seen = sample_orbit(
@@ -226,13 +231,67 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
         fov_deg=numbers.fov_deg,
         fill=numbers.fill,
     )
-    reach = 0.5 * jnp.linalg.norm(box[1] - box[0])
-    turn = facing(
-        jnp.asarray(numbers.up, jnp.float32), jnp.radians(numbers.azimuth_offset_deg)
-    )
-    camera = seen_from(seen, turn, jnp.mean(box, axis=0), reach)
+    reach = 0.5 * jnp.linalg.norm(aim[1] - aim[0])
+    front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
+    turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
+    camera = seen_from(seen, turn, jnp.mean(aim, axis=0), reach)
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, time, box)
+
+
+def front_errors(
+    config: Any,
+    prior: Prior,
+    model: Model,
+    upkeep: dict,
+    frozen: dict,
+    step: Int[Array, ""],
+    key: Key,
+    fronts: Float[Array, "n"],
+    *,
+    draws: int = 8,
+) -> Float[Array, "n"]:
+    """How badly the prior foresees the noise if the front lies at each azimuth.
+
+    The same pictures under the same noise, told to be seen from other sides: who knows
+    faces from tails foresees best where the front is. Mean squared error over some
+    draws of views, times and noise.
+    """
+    side, shares = config.csd.resolution, prior.schedule.alphas_cumprod
+    total = prior.num_views * side * side
+    chunk = chunk_rays(config, model, total)
+    up = jnp.asarray(config.data.views.up, jnp.float32)
+    denoise = partial(prior.denoise, frozen["prior"])
+    text = jnp.repeat(frozen["contexts"][1:], prior.num_views, axis=0)
+
+    def one(key):
+        view_key, ray_key, time_key, noise_key = jax.random.split(key, 4)
+        views = sample_views(config, prior, upkeep | {"front": 0.0}, view_key)
+        parts = map_chunks(
+            partial(draw_rays, config, model, upkeep, step, views, ray_key),
+            interleaved(jnp.arange(total), chunk=chunk),
+            chunk=chunk,
+        )
+        color, mask = (in_order(x, chunk=chunk, total=total) for x in parts[:2])
+        shape = (prior.num_views, side, side)
+        latents = prior.encode(
+            frozen["prior"], color.reshape(*shape, 3), mask.reshape(shape)
+        )
+        noise = jax.random.normal(noise_key, latents.shape)
+        t = sample_time(time_key, (0.3, 0.8), steps=shares.shape[0])
+        z = noised(latents.astype(jnp.float32), noise, shares[t])
+        each = jnp.full(z.shape[:1], t)
+
+        def error(front):
+            turn = facing(up, 0.0) @ facing(up, front).T
+            pose = views.seen.camera_from_object
+            pose = pose.at[..., :3, :3].set(pose[..., :3, :3] @ turn)
+            heard = denoise(z, each, text, views.seen.replace(camera_from_object=pose))
+            return jnp.mean((heard - noise) ** 2)
+
+        return jax.lax.map(error, fronts)
+
+    return jnp.mean(jax.lax.map(one, jax.random.split(key, draws)), axis=0)
 
 
 def occupied_box(grid: Array) -> Float[Array, "2 3"]:
@@ -439,8 +498,7 @@ def with_csd(
         nothing = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         due = ((step + 1) % config.csd.every == 0) & (weight > 0)
         extra, seen = jax.lax.cond(due, ask, nothing)
-    own = (grads, extra, metrics | seen)
-    grads, extra, metrics = own if axis is None else jax.lax.pmean(own, axis)
+    grads, extra, metrics = mean_tree((grads, extra, metrics | seen), axis)
     grads, norms = joined(config, group_of, weight, grads, extra)
     return grads, metrics | norms
 

@@ -25,7 +25,14 @@ from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.scene.skeleton import Skeleton
 from adreamer_jax.systems.animatable import group_of, make
 from adreamer_jax.systems.animatable.clipdata import Frame, sample_batch, start_of
-from adreamer_jax.systems.animatable.distill import read_prior, with_csd
+from adreamer_jax.systems.animatable.distill import (
+    csd_gradient,
+    csd_weight,
+    joined,
+    occupied_box,
+    read_prior,
+)
+from adreamer_jax.systems.animatable.generation_fit import fit_gradient, sample_set
 from adreamer_jax.systems.animatable.generation_losses import (
     clip_terms_only,
     compares_with_clip,
@@ -33,7 +40,11 @@ from adreamer_jax.systems.animatable.generation_losses import (
 )
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model, moment
-from adreamer_jax.systems.animatable.upkeep import grid_points, posed_boxes
+from adreamer_jax.systems.animatable.upkeep import (
+    MARGIN,
+    grid_points,
+    posed_boxes,
+)
 from adreamer_jax.types import (
     Array,
     Camera,
@@ -45,6 +56,7 @@ from adreamer_jax.types import (
     TrainState,
 )
 
+AIM_CELLS = 48  # a side, of the grid that finds the extracted object's boxes
 _STARTS = ("keep", "fresh")
 
 
@@ -87,17 +99,28 @@ def make_generation(
     optimizer = make_optimizer(config)
     space, count = start_of(config, clip)[1], len(clip.masks)
     refresh_now = jax.jit(partial(refresh, config, count))
+    sample_now = jax.jit(partial(sample_set, config, judge))
 
     def init(key: Key, frozen: dict) -> TrainState:
         fresh = base.init(key, frozen)
         model = begin(config, frozen["extracted"], fresh.params)
-        return fresh.replace(params=model, opt_state=optimizer.init(model))
+        upkeep = fresh.upkeep | aims(config, count, frozen["extracted"])
+        if judge is not None and config.fit.steps > 0:
+            shape = (judge.num_views, *judge.latent_shape)
+            upkeep |= {"fit_latents": jnp.zeros(shape)}
+        return fresh.replace(
+            params=model, opt_state=optimizer.init(model), upkeep=upkeep
+        )
 
     def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
-        if step % config.run.refresh_every:
-            return state
-        grid, box = refresh_now(state.params, state.step)
-        return state.replace(upkeep=state.upkeep | {"occupancy": grid, "box": box})
+        if step % config.run.refresh_every == 0:
+            grid, box = refresh_now(state.params, state.step)
+            upkeep = state.upkeep | {"occupancy": grid, "box": box}
+            state = state.replace(upkeep=upkeep)
+        if step == 0 and "fit_latents" in state.upkeep:
+            latents = sample_now(frozen, frozen["extracted"], state.upkeep)
+            state = state.replace(upkeep=state.upkeep | {"fit_latents": latents})
+        return state
 
     system = base._replace(
         init=init,
@@ -221,23 +244,45 @@ def generation_step(
         return total, metrics
 
     (_, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    seen: Metrics = {}
+    extra = None
     if prior is not None:
-        grads, metrics = with_csd(
-            config,
-            prior,
-            partial(group_of, backbone=config.scene.field.backbone),
-            state.params,
-            state.upkeep,
-            frozen,
-            state.step,
-            csd_key,
-            grads,
-            metrics,
-            axis=axis,
-        )
-    elif axis is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+        extra, seen = asked(config, prior, state, frozen, csd_key, axis)
+    whole = (grads, extra, metrics | seen)
+    grads, extra, metrics = whole if axis is None else jax.lax.pmean(whole, axis)
+    if extra is not None:
+        named = partial(group_of, backbone=config.scene.field.backbone)
+        weight = csd_weight(config, state.step)
+        grads, norms = joined(config, named, weight, grads, extra)
+        metrics |= norms
     return advanced(optimizer, state, grads, metrics)
+
+
+def asked(
+    config: Any,
+    prior: Prior,
+    state: TrainState,
+    frozen: dict,
+    key: Key,
+    axis: str | None,
+) -> tuple[Model, Metrics]:
+    """The prior's gradient: toward one sampled set at first, then by distillation."""
+    model, upkeep = state.params, state.upkeep
+
+    def distill():
+        return csd_gradient(
+            config, prior, model, upkeep, frozen, state.step, key, axis=axis
+        )
+
+    if config.fit.steps == 0:
+        return distill()
+    shapes = jax.eval_shape(distill)[1]
+
+    def fit():
+        grads, seen = fit_gradient(config, prior, model, upkeep, frozen, state.step)
+        return grads, {k: jnp.zeros(x.shape, x.dtype) for k, x in shapes.items()} | seen
+
+    return jax.lax.cond(state.step < config.fit.steps, fit, distill)
 
 
 def advanced(
@@ -266,6 +311,20 @@ def advanced(
         upkeep=state.upkeep | {"skipped": skipped},
     )
     return state, metrics
+
+
+def aims(config: Any, count: int, extracted: Model) -> dict[str, Array]:
+    """Boxes of the extracted object alone, in every frame and at rest.
+
+    The prior's cameras keep to them, so that the new object has the old one's size.
+    """
+    points = grid_points(AIM_CELLS)
+    inside = signed_distance(extracted.field, points) < 0.0
+    margin = jnp.array([MARGIN, -MARGIN])[:, None]  # which `posed_boxes` adds
+    return {
+        "aim": posed_boxes(config, extracted, inside, points, count) + margin,
+        "aim_rest": occupied_box(inside.reshape((AIM_CELLS,) * 3)),
+    }
 
 
 def refresh(config: Any, count: int, model: Model, step: Array) -> tuple[Array, Array]:

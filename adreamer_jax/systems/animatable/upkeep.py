@@ -25,7 +25,7 @@ from adreamer_jax.systems.animatable.model import Model, carry, moment
 from adreamer_jax.types import Array, Bool, Float
 
 SEED_CELLS = 48  # a side, of the grid that bones are spread in
-_MARGIN = 0.05  # of the boxes, in field space
+MARGIN = 0.05  # of the boxes, in field space
 
 
 def fresh_upkeep(config: Any, frames: int) -> dict[str, Array]:
@@ -122,7 +122,7 @@ def posed_boxes(
         return jnp.stack([low, high])
 
     boxes = jax.lax.map(one, time)
-    grow = jnp.array([-_MARGIN, _MARGIN])[None, :, None]
+    grow = jnp.array([-MARGIN, MARGIN])[None, :, None]
     grown = boxes + grow
     whole = jnp.array([[-1.2] * 3, [1.2] * 3])
     return jnp.where(jnp.all(jnp.isfinite(grown)), grown, whole)

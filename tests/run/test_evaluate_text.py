@@ -1,0 +1,55 @@
+"""The judge sees the whole motion from all sides; its figures stay beside others."""
+
+import json
+
+import numpy as np
+
+from adreamer_jax.core.camera import project
+from adreamer_jax.run import evaluate_text as et
+from adreamer_jax.run.evaluate import write_evaluation
+from adreamer_jax.run.text_score import Judge
+from tests.run.capsule import make_asset, make_system
+
+
+def test_cameras_hold_all_vertices():
+    vertices = np.random.default_rng(0).normal(np.arange(1, 4), size=(200, 3))
+    for camera in et.cameras_of(vertices, (0.3, 2.0, 5.0), side=32):
+        pixels, depth = project(camera, vertices.astype(np.float32))
+        assert np.all(depth > 0) and np.all((pixels > 0) & (pixels < 32))
+
+
+def test_frames_are_spread_over_the_whole_motion():
+    assert et.frames_of(60, 4) == [0, 19, 39, 59]
+    assert et.frames_of(3, 12) == [0, 1, 2]
+
+
+def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
+    asset, seen = make_asset(), []
+
+    def of_pictures(pictures):
+        seen.append(pictures.shape)
+        return np.tile([[0.6, 0.8]], (len(pictures), 1))
+
+    def of_texts(texts):
+        return np.array([[0.6, 0.8] if t == "a capsule" else [1.0, 0.0] for t in texts])
+
+    fake = Judge("fake", of_texts, of_pictures)
+    monkeypatch.setattr(et, "load_judge", lambda name: fake)
+    write_evaluation(tmp_path, {"shape": {"f2": 0.9}})
+    out = et.evaluate_text(
+        make_system(asset), None, None, tmp_path, prompt="a capsule",
+        among=("a ball",), judge="somewhere", side=16, most=3,
+    )  # fmt: skip
+    assert seen == [(3, 16, 16, 3)] * 4
+    assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
+    known = json.loads((tmp_path / "evaluation.json").read_text())
+    assert known["shape"]["f2"] == 0.9 and known["generate"]["judge"] == "fake"
+    write_evaluation(tmp_path, {"shape": {"f2": 0.5}})
+    known = json.loads((tmp_path / "evaluation.json").read_text())
+    assert known["shape"]["f2"] == 0.5 and known["generate"]["judge"] == "fake"
+
+
+def test_without_a_judge_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(et, "embedded_judge", lambda: tmp_path / "nowhere")
+    assert et.evaluate_text(None, None, None, tmp_path, prompt="x") is None
+    assert not (tmp_path / "evaluation.json").exists()

@@ -1,0 +1,187 @@
+"""The second stage: what it leaves alone, what it moves, and where it starts."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adreamer_jax.core import rigid
+from adreamer_jax.core.optimizer import path_name
+from adreamer_jax.run.export import asset_skeleton
+from adreamer_jax.run.recipe import load_recipe
+from adreamer_jax.systems.animatable import generation
+from tests.systems.small import fixed_prior
+from tests.systems.tiny import tiny_recipe
+
+STEPS = 5
+
+
+def second_recipe(**changes):
+    """The tiny recipe with a second stage; changes are dotted keys below generate."""
+    config = tiny_recipe()
+    config.csd.update(dict(resolution=8, samples=8, share=1.0))
+    config.generate = load_recipe("generate.py:smoke").generate
+    config.generate.run.update(dict(steps=STEPS, refresh_every=2))
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place = config.generate
+        for word in path:
+            place = place[word]
+        place[last] = value
+    return generation.stage_config(config)
+
+
+@pytest.fixture(scope="module")
+def extracted(tiny, trained):
+    state, _ = trained
+    motion = 0.2 * jax.random.normal(jax.random.key(5), state.params.bones.motion.shape)
+    bones = state.params.bones.replace(motion=motion)
+    state = state.replace(params=state.params.replace(bones=bones))
+    asset = tiny.system.asset(state, tiny.frozen)
+    return SimpleNamespace(model=state.params, skeleton=asset_skeleton(asset))
+
+
+@pytest.fixture(scope="module")
+def second(tiny, extracted, tmp_path_factory):
+    wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
+
+    def build(**changes):
+        config = second_recipe(**changes)
+        system, frozen = generation.make_generation(
+            config, tiny.clip, tmp_path_factory.mktemp("cache"), extracted.model,
+            extracted.skeleton, prior=(fixed_prior(), wanted),
+        )  # fmt: skip
+        return SimpleNamespace(config=config, system=system, frozen=frozen)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def made(second):
+    made = second()
+    step = jax.jit(made.system.step)
+
+    def walk(state, count):
+        for i in range(int(state.step), int(state.step) + count):
+            state = made.system.maintain(state, made.frozen, i)
+            key = jax.random.fold_in(jax.random.key(1), i)
+            batch = made.system.sample(made.frozen, key, state.step)
+            state, metrics = step(state, made.frozen, batch, key)
+        return state, metrics
+
+    made.walk = walk
+    made.start = made.system.init(jax.random.key(0), made.frozen)
+    return made
+
+
+@pytest.fixture(scope="module")
+def after(made, extracted):
+    before = [np.asarray(x).tobytes() for x in jax.tree.leaves(extracted.model)]
+    state, metrics = made.walk(made.start, 3)
+    return state, metrics, before
+
+
+def by_name(tree):
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def test_the_extracted_model_stays_bit_for_bit(after, extracted):
+    now = [np.asarray(x).tobytes() for x in jax.tree.leaves(extracted.model)]
+    assert now == after[2]
+
+
+def test_shape_color_and_bones_move_while_motion_and_cameras_stay(made, after):
+    old, new = by_name(made.start.params), by_name(after[0].params)
+    moved = {name for name in old if not np.array_equal(old[name], new[name])}
+    for start in ("field/shape", "field/paint", "field/sdf", "field/color",
+                  "bones/center", "bones/log_scale"):  # fmt: skip
+        assert any(name.startswith(start) for name in moved), start
+    for start in ("pose/", "bones/motion", "field/plane", "field/center"):
+        assert not any(name.startswith(start) for name in moved), start
+
+
+def test_metrics_are_finite_and_name_the_terms(after):
+    metrics = after[1]
+    assert {"loss", "loss/csd", "loss/skeleton", "loss/bone", "grad/csd"} <= set(
+        metrics
+    )
+    assert all(np.isfinite(np.asarray(value)).all() for value in metrics.values())
+    assert metrics["skipped"] == 0
+
+
+def test_going_on_from_a_saved_state_gives_the_same_bits(made, after):
+    half, _ = made.walk(made.start, 2)
+    copy = jax.tree.map(lambda x: jnp.asarray(np.array(x)), half)
+    state, _ = made.walk(copy, 1)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(after[0]), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_color_begins_anew_and_shape_is_kept(made, extracted):
+    old, new = by_name(extracted.model), by_name(made.start.params)
+    fresh = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert fresh and all(
+        name.startswith(("field/paint", "field/color")) for name in fresh
+    )
+
+
+def test_shape_begins_anew_where_asked(second, extracted):
+    made = second(**{"start.shape": "fresh", "start.color": "keep", "loss.csd": 0.0})
+    assert "prior" not in made.frozen
+    old = by_name(extracted.model)
+    new = by_name(made.system.init(jax.random.key(0), made.frozen).params)
+    fresh = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert fresh and all(
+        name.startswith(("field/shape", "field/sdf")) for name in fresh
+    )
+
+
+def test_boxes_follow_the_shape_and_not_the_masks(made):
+    state = made.system.maintain(made.start, made.frozen, 0)
+    field = state.params.field
+    larger = field.replace(radii=1.6 * field.radii)
+    grown = state.replace(params=state.params.replace(field=larger))
+    grown = made.system.maintain(grown, made.frozen, 0)
+    size = lambda s: np.prod(np.diff(s.upkeep["box"], axis=1)[:, 0], axis=-1)
+    assert np.all(size(grown) > 1.3 * size(state))
+    assert grown.upkeep["occupancy"].sum() > state.upkeep["occupancy"].sum()
+
+
+def test_a_torn_joint_costs(extracted):
+    from adreamer_jax.scene.skeleton import skeleton_loss
+
+    rest = np.tile(np.eye(4), (4, 1, 1))
+    centers = np.random.default_rng(0).normal(size=(4, 3))
+    rest[:, :3, 3] = centers
+    skeleton = extracted.skeleton._replace(
+        gap_limit=np.zeros(len(extracted.skeleton.edges))
+    )
+    costs = []
+    for tear in (0.0, 0.5, 1.0, 2.0):
+        torn = rest.copy()
+        torn[int(skeleton.edges[0, 0]), :3, 3] += tear * float(skeleton.diagonal) * 10
+        pose = rigid.from_matrix(jnp.asarray(torn, jnp.float32))
+        costs.append(float(skeleton_loss(skeleton, pose)))
+    assert costs[1] < costs[2] < costs[3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prompt": " "}, "generate.prompt must say what to make"),
+        ({"start.shape": "new"}, "generate.start.shape must be one of keep, fresh"),
+    ],
+)
+def test_wrong_settings_are_answered_with_what_to_write(second, changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        second(**changes)
+
+
+def test_the_stage_recipe_is_the_first_one_with_its_own_sections_over_it():
+    config = second_recipe(**{"run.steps": 9})
+    assert config.run.steps == 9 and config.run.rigid == 0
+    assert config.run.mesh_cells == tiny_recipe().run.mesh_cells
+    assert config.prompt and config.optimizer.rates.camera == 0.0
