@@ -39,7 +39,7 @@ def scene(key):
     centers = jax.random.uniform(key, (BONES, 3), minval=-0.5, maxval=0.5)
     spec = BonesSpec(count=BONES)
     scale = jnp.full(BONES, 0.2)
-    bones = init_bones(key, spec, center=centers, scale=scale, num_frames=1)
+    bones = init_bones(key, spec, center=centers, scale=scale)
     return field, bones
 
 

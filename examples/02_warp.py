@@ -51,7 +51,6 @@ rest = (rest - 1.2).astype(np.float32)
 centers = jnp.array([[-0.6, 0.0, 0.0], [0.0, 0.0, 0.0], [0.6, 0.0, 0.0]])
 bones = ad.init_bones(
     jax.random.key(0), ad.BonesSpec(count=3), center=centers, scale=jnp.full(3, 0.35),
-    num_frames=1,
 )  # fmt: skip
 bend = turn_about([-0.3, 0.0, 0.0], [0.0, 0.0, -1.4])
 still = turn_about([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])

@@ -36,7 +36,7 @@ field = ad.init_field(
 )  # fmt: skip
 bones = ad.init_bones(
     key, ad.BonesSpec(count=2), center=jnp.array([[-0.45, 0, 0], [0.45, 0, 0]]),
-    scale=jnp.full(2, 0.4), num_frames=1,
+    scale=jnp.full(2, 0.4),
 )  # fmt: skip
 turn = ad.rotation.from_vector(jnp.array([[[0.0, 0.0, -0.5], [0.0, 0.0, 0.5]]]))
 motion = ad.Rigid(turn, jnp.zeros((1, 2, 3)))

@@ -54,7 +54,6 @@ def init_bones(
     *,
     center: Float[Array, "bones 3"],
     scale: Float[Array, "bones"],
-    num_frames: int,
 ) -> Bones:
     """Bones at rest at the given centers, round, and not moving."""
     keys = jax.random.split(key, 2)
@@ -65,7 +64,6 @@ def init_bones(
     inputs = 3 * spec.count + 1 + 2 * spec.frequencies
     width = spec.delta_width
     delta = init_mlp(keys[1], [inputs, width, width, spec.count], last_scale=0.1)
-    del num_frames
     return Bones(
         center=jnp.asarray(center, jnp.float32),
         turn=jnp.zeros((spec.count, 3)),

@@ -20,7 +20,7 @@ def make(motion="cosine", moving=0.0, count=4):
     )
     center = jax.random.uniform(key, (count, 3), minval=-0.5, maxval=0.5)
     fresh = bone.init_bones(
-        key, spec, center=center, scale=jnp.linspace(0.1, 0.2, count), num_frames=FRAMES
+        key, spec, center=center, scale=jnp.linspace(0.1, 0.2, count)
     )
     noise = lambda x: x + moving * jax.random.normal(jax.random.key(1), x.shape)
     return fresh.replace(motion=jax.tree.map(noise, fresh.motion))

@@ -17,9 +17,7 @@ def make(seed=0):
     key = jax.random.key(seed)
     center = jax.random.uniform(key, (COUNT, 3), minval=-0.5, maxval=0.5)
     spec = BonesSpec(count=COUNT, delta_width=16)
-    return init_bones(
-        key, spec, center=center, scale=jnp.full(COUNT, 0.1), num_frames=8
-    )
+    return init_bones(key, spec, center=center, scale=jnp.full(COUNT, 0.1))
 
 
 def poses(*lead, seed=1):

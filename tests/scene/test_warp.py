@@ -17,9 +17,7 @@ def make(count=4):
     key = jax.random.key(0)
     center = jax.random.uniform(key, (count, 3), minval=-0.5, maxval=0.5)
     spec = BonesSpec(count=count, delta_width=8)
-    return init_bones(
-        key, spec, center=center, scale=jnp.full(count, 0.2), num_frames=8
-    )
+    return init_bones(key, spec, center=center, scale=jnp.full(count, 0.2))
 
 
 def motions(*shape, size=1.0, seed=1):

@@ -53,7 +53,7 @@ def small_model(*, backbone="mlp", radii=(0.28, 0.25, 0.62), bend=0.6, seed=0):
     centers = jnp.array([[0.0, 0.0, -0.45], [0.0, 0.0, 0.0], [0.0, 0.0, 0.45]])
     bones = init_bones(
         keys[1], BonesSpec(count=3, terms=2), center=centers,
-        scale=jnp.full(3, 0.3), num_frames=FRAMES,
+        scale=jnp.full(3, 0.3),
     )  # fmt: skip
     turn = jnp.array([[-1.0], [0.0], [1.0]]) * jnp.array([0.0, bend, 0.0])
     shift = jnp.array([[1.0], [0.0], [1.0]]) * jnp.array([0.3 * bend, 0.0, 0.0])

@@ -183,7 +183,6 @@ def init_model(
         bones_spec,
         center=centers,
         scale=jnp.full((bones_spec.count,), 0.3 * float(start.radii.max())),
-        num_frames=count,
     )
     pose = init_pose(
         keys[2],
@@ -336,7 +335,6 @@ def with_bones(
         bones.spec,
         center=jnp.asarray(centers),
         scale=jnp.asarray(scales),
-        num_frames=frozen["masks"].shape[0],
     )
     fresh = jax.tree.map(_placed_as, fresh, bones)
     return state.replace(params=state.params.replace(bones=fresh))
