@@ -29,6 +29,7 @@ def default() -> ConfigDict:
     config.data = ConfigDict(
         dict(
             clip="",  # folder of a clip; empty: the embedded one
+            embedded=dict(num_frames=60, size=(256, 256), cycles=4.0),  # ... as this
             resolution=128,  # longest side that training sees, in pixels
             cameras="smooth",  # noisy cameras: "smooth", "given", or "constant" pose
             smooth_degree=2,  # of the polynomial in time around a steady turn
@@ -46,6 +47,7 @@ def default() -> ConfigDict:
                 fill=(0.82, 1.08),  # diameter of the object over the picture's height
                 up=(0.0, 1.0, 0.0),  # in object space
                 azimuth_offset_deg=0.0,  # where the front is, from +z towards +x
+                find_front=False,  # of eight about it, let the prior choose
             ),
         )
     )
@@ -281,11 +283,14 @@ def paper() -> ConfigDict:
 def smoke() -> ConfigDict:
     """Seconds: the whole chain, not its quality."""
     config = default()
+    config.data.embedded = ConfigDict(dict(num_frames=16, size=(96, 96), cycles=1.0))
+    config.data.flow_gaps = (1, 2)
     config.data.resolution = 64
     config.data.frames_per_step = 8
     config.data.rays_per_frame = 32
     config.render.samples = 32
     config.render.capacity = 384
+    config.render.chunk = 1152
     config.render.picture_samples = 48
     config.csd.resolution = 16
     config.csd.samples = 16

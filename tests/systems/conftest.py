@@ -26,7 +26,7 @@ def build(config, clip, cache):
     return SimpleNamespace(
         config=config, clip=clip, system=system, frozen=frozen,
         step=step, sample=sample, walk=walk,
-        start=system.init(jax.random.key(0), frozen),
+        start=jax.jit(system.init)(jax.random.key(0), frozen),
     )  # fmt: skip
 
 

@@ -1,12 +1,19 @@
 """Whole pictures: every ray at its pixel, in chunks of any size; normals face us."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from adreamer_jax.scene.pose import clip_cameras
-from adreamer_jax.systems.animatable.picture import draw, make_draw
+from adreamer_jax.systems.animatable.picture import (
+    box_at,
+    draw_pixels,
+    make_draw,
+    spread,
+)
 from tests.systems.tiny import FRAMES, tiny_recipe
 
 
@@ -59,11 +66,28 @@ def test_depth_is_that_of_the_surface(tiny, trained, shown):
 
 def test_a_frame_in_between_is_a_frame(tiny, trained):
     state, _ = trained
-    view = clip_cameras(state.params.pose, jnp.asarray(4), size=(4, 5))
+    view = clip_cameras(state.params.pose, jnp.asarray(4), size=(0, 0))
     shape = jax.eval_shape(
-        lambda f: draw(
-            tiny.config, state.params, state.upkeep, state.step, FRAMES, view, f
-        ),
+        partial(draw_pixels, tiny.config, FRAMES),
+        state.params,
+        state.upkeep,
+        state.step,
+        view,
         jnp.float32(4.5),
+        jnp.zeros((20, 2)),
     )
-    assert shape.color.shape == (4, 5, 3) and shape.normal.shape == (4, 5, 3)
+    assert shape.color.shape == (20, 3) and shape.normal.shape == (20, 3)
+
+
+def test_a_box_in_between_holds_both():
+    boxes = np.array([[[0, 0, 0], [1, 1, 1]], [[-1, 0.5, 0], [0.5, 2, 1]]], np.float32)
+    held = box_at(jnp.asarray(boxes), jnp.float32(0.5))
+    np.testing.assert_array_equal(held, [[-1, 0, 0], [1, 2, 1]])
+    np.testing.assert_array_equal(box_at(jnp.asarray(boxes), jnp.float32(7)), boxes[1])
+
+
+@pytest.mark.parametrize(("total", "chunk"), [(323, 64), (64, 64), (5, 64), (129, 2)])
+def test_every_pixel_is_drawn_and_found_again(total, chunk):
+    order, back = spread(total, chunk)
+    assert order.shape[1] == chunk and set(order.reshape(-1)) == set(range(total))
+    np.testing.assert_array_equal(order.reshape(-1)[back], np.arange(total))

@@ -27,7 +27,7 @@ from adreamer_jax.systems.animatable.clipdata import Frame
 from adreamer_jax.systems.animatable.model import Model, carry, moment, posed_distance
 from adreamer_jax.types import Array, Asset, Clip, Float
 
-_CHUNK = 65_536
+_CHUNK = 16_384
 
 
 def _on_grid(function, low, high, shape) -> np.ndarray:

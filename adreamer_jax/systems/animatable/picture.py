@@ -1,17 +1,20 @@
-"""Whole pictures of the posed model, for people and for scores."""
+"""Whole pictures of the posed model, for people and for scores.
+
+One program draws one chunk of pixels; pictures of all sizes are made of its chunks.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adreamer_jax.core.camera import camera_rays, clip_to_box, pixel_centers
+from adreamer_jax.core.camera import camera_rays, clip_to_box
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.rotation import normalize
-from adreamer_jax.render.chunked import map_chunks
 from adreamer_jax.render.volume import render
 from adreamer_jax.scene.bones import posed_from_rest
 from adreamer_jax.systems.animatable.model import (
@@ -21,7 +24,7 @@ from adreamer_jax.systems.animatable.model import (
     posed_distance,
     sample_posed,
 )
-from adreamer_jax.types import Array, Camera, Float, Picture, Rays
+from adreamer_jax.types import Array, Camera, Float, Int, Picture
 
 
 def posed_normals(
@@ -33,31 +36,22 @@ def posed_normals(
     return normalize(pull(jnp.ones_like(values))[0])
 
 
-def draw(
+def draw_pixels(
     config: Any,
+    count: int,
     model: Model,
     upkeep: dict,
     step: Array,
-    count: int,
     camera: Camera,
     frame: Float[Array, ""],
+    pixels: Float[Array, "r 2"],
 ) -> Picture:
-    """Color (premultiplied), mask, depth and camera-space normals of one view."""
+    """Color (premultiplied), mask, depth and camera-space normals of pixels."""
     now = moment(config, model, step)
-    time = frame_time(jnp.asarray(frame, jnp.float32), count)[None]
+    time = frame_time(frame, count)[None]
     motion = posed_from_rest(model.bones, time)
-    low = jnp.clip(jnp.floor(frame).astype(jnp.int32), 0, count - 1)
-    high = jnp.clip(low + 1, 0, count - 1)
-    boxes = upkeep["box"][jnp.stack([low, high])]
-    box = jnp.stack([boxes[:, 0].min(0), boxes[:, 1].max(0)])
-    rays = clip_to_box(camera_rays(camera, pixel_centers(camera.size)), box)
-    chunk = config.render.chunk
-    total = camera.size[0] * camera.size[1]
-    chunks = -(-total // chunk)
-    # neighbors go to different chunks, so that every chunk sees as much of the object
-    order = np.arange(chunks * chunk).reshape(chunk, chunks).T.reshape(-1)
-    order = np.minimum(order, total - 1)
-    rotation = camera.camera_from_object[:3, :3]
+    box = box_at(upkeep["box"], frame)
+    rays = clip_to_box(camera_rays(camera, pixels), box)
 
     def sample(points):
         density, channels, extra = sample_posed(
@@ -73,37 +67,69 @@ def draw(
         normals = posed_normals(config, model, now, time, points)
         return density, jnp.concatenate([channels, normals], axis=-1), extra
 
-    def one(rays: Rays):
-        out = render(
-            lambda p: occupied_posed(config, model, upkeep, motion, p),
-            sample,
-            jax.tree.map(lambda x: x[None], rays),
-            count=config.render.picture_samples,
-            capacity=int(
-                config.render.picture_share * chunk * config.render.picture_samples
-            ),
-        )
-        return jax.tree.map(lambda x: x[0], (out.mask, out.depth, out.channels))
-
-    mixed = jax.tree.map(lambda x: x[order], rays)
-    mask, depth, channels = map_chunks(one, mixed, chunk=chunk)
-    back = np.empty(total, np.int64)
-    back[order[::-1]] = np.arange(len(order))[::-1]
-    shape = lambda x: x[back].reshape(*camera.size, *x.shape[1:])
-    normal = normalize(channels[:, 6:9]) @ rotation.T
-    share = jnp.maximum(mask, 1e-3)
+    samples = config.render.picture_samples
+    out = render(
+        lambda p: occupied_posed(config, model, upkeep, motion, p),
+        sample,
+        jax.tree.map(lambda x: x[None], rays),
+        count=samples,
+        capacity=int(config.render.picture_share * len(pixels) * samples),
+    )
+    mask, depth, channels = out.mask[0], out.depth[0], out.channels[0]
+    normal = normalize(channels[:, 6:9]) @ camera.camera_from_object[:3, :3].T
     return Picture(
-        color=shape(channels[:, :3]),
-        mask=shape(mask),
-        depth=shape(depth / share),
-        normal=shape(normal * mask[:, None]),
+        color=channels[:, :3],
+        mask=mask,
+        depth=depth / jnp.maximum(mask, 1e-3),
+        normal=normal * mask[:, None],
     )
 
 
+def box_at(
+    boxes: Float[Array, "t 2 3"], frame: Float[Array, ""]
+) -> Float[Array, "2 3"]:
+    """The box that holds the boxes of the frames on both sides of a moment."""
+    low = jnp.clip(jnp.floor(frame).astype(jnp.int32), 0, len(boxes) - 1)
+    pair = boxes[jnp.stack([low, jnp.minimum(low + 1, len(boxes) - 1)])]
+    return jnp.stack([pair[:, 0].min(0), pair[:, 1].max(0)])
+
+
+def spread(
+    total: int, chunk: int
+) -> tuple[Int[np.ndarray, "chunks chunk"], Int[np.ndarray, "total"]]:
+    """Pixels of each chunk, and where each pixel is found among all of them.
+
+    Neighbors go to different chunks, so that every chunk sees as much of the object;
+    the places after the last pixel repeat it.
+    """
+    chunks = -(-total // chunk)
+    order = np.arange(chunks * chunk).reshape(chunk, chunks).T
+    back = np.empty(chunks * chunk, np.int64)
+    back[order.reshape(-1)] = np.arange(chunks * chunk)
+    return np.minimum(order, total - 1), back[:total]
+
+
 def make_draw(config: Any, count: int):
-    """`draw`, compiled once for every image size."""
+    """A function that draws a view of any size; its one program is compiled once."""
+    chunk = config.render.chunk
+    drawn = jax.jit(partial(draw_pixels, config, count))
 
-    def drawn(model, upkeep, step, camera, frame):
-        return draw(config, model, upkeep, step, count, camera, frame)
+    def draw(
+        model: Model, upkeep: dict, step: Array, camera: Camera, frame: float | Array
+    ) -> Picture:
+        height, width = camera.size
+        order, back = spread(height * width, chunk)
+        centers = np.stack([order % width, order // width], axis=-1) + np.float32(0.5)
+        # no size, and host arrays: nothing that would make it another program
+        view = jax.tree.map(np.asarray, camera.replace(size=(0, 0)))
+        moment = np.float32(frame)
+        parts = [
+            drawn(model, upkeep, step, view, moment, pixels.astype(np.float32))
+            for pixels in centers
+        ]
+        shape = lambda x: x[back].reshape(height, width, *x.shape[1:])
+        return jax.tree.map(
+            lambda *x: shape(np.concatenate([np.asarray(y) for y in x])), *parts
+        )
 
-    return jax.jit(drawn)
+    return draw
