@@ -1,6 +1,6 @@
 """The judge: a CLIP at toy size that knows the zoo, to score pictures offline.
 
-    python main.py --config=configs/judge.py           what ships: 1.2 M parameters
+    python main.py --config=configs/judge.py           what ships: 0.4 M parameters
     python main.py --config=configs/judge.py:smoke     every part in seconds, for tests
 
 Learns from other individuals than the pocket prior (another seed). Its folder in
@@ -32,7 +32,7 @@ def default() -> ConfigDict:
             samples=2,
             parallel=1,
             piece=128,  # sets that are drawn together
-            pieces_at_start=16,
+            pieces_at_start=24,
             window=128,
         )
     )
@@ -40,18 +40,18 @@ def default() -> ConfigDict:
         dict(
             projection_dim=64,
             vision=dict(
-                hidden_size=128,
-                intermediate_size=384,
-                num_hidden_layers=4,
-                num_attention_heads=4,
+                hidden_size=96,
+                intermediate_size=288,
+                num_hidden_layers=3,
+                num_attention_heads=3,
                 patch_size=4,
                 hidden_act="quick_gelu",
             ),
             text=dict(
-                hidden_size=128,
-                intermediate_size=256,
-                num_hidden_layers=2,
-                num_attention_heads=4,
+                hidden_size=96,
+                intermediate_size=192,
+                num_hidden_layers=1,
+                num_attention_heads=3,
                 max_position_embeddings=18,
                 hidden_act="quick_gelu",
             ),
@@ -73,9 +73,9 @@ def default() -> ConfigDict:
         dict(
             stage="judge",
             seed=0,
-            steps=1_500,
+            steps=1_200,
             batch=64,  # pictures
-            shelf_steps=16,  # a set is seen about eight times, in another view or text
+            shelf_steps=32,  # a set is seen about ten times, in another view or text
             keep=0.99,
             validation_sets=512,
             validate_every=256,
@@ -100,6 +100,7 @@ def smoke() -> ConfigDict:
         tower.hidden_size = 16
         tower.intermediate_size = 32
         tower.num_hidden_layers = 1
+        tower.num_attention_heads = 2
     config.run.steps = 4
     config.run.batch = 4
     config.run.shelf_steps = 2

@@ -74,7 +74,7 @@ def shelf(config: Any, pieces: Callable[[int], Sets], number: int) -> Sets:
     take = lambda name: np.stack(
         [held[row // data.piece][name][row % data.piece] for row in rows]
     )
-    return {name: take(name) for name in ("images", "cameras", "captions")}
+    return {name: take(name) for name in held[0]}
 
 
 def held_out_sets(config: Any, cache: Path, *, count: int) -> Sets:
