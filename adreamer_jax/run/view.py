@@ -123,7 +123,7 @@ def furnish(server: Any, asset: Asset) -> Any:
 
 def _viser() -> Any:
     try:
-        import viser
+        import viser  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ImportError(
             "--job=view must have the package viser, got none; write pip install viser"
