@@ -8,8 +8,9 @@ there are. Losses follow one rule: their mean over the devices is the loss of th
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
-from adreamer_jax.types import Array, Float, Int
+from adreamer_jax.types import Array, Float, Int, Params
 
 
 def num_shares(axis: str | None) -> int:
@@ -42,3 +43,11 @@ def mean_total(value: Float[Array, ""], axis: str | None) -> Float[Array, ""]:
     """
     value = jax.lax.stop_gradient(value)
     return value if axis is None else jnp.asarray(jax.lax.pmean(value, axis))
+
+
+def mean_tree(tree: Params, axis: str | None) -> Params:
+    """The mean over the devices of all leaves, by one reduction of one vector."""
+    if axis is None:
+        return tree
+    vector, back = ravel_pytree(tree)
+    return back(jax.lax.pmean(vector, axis))

@@ -15,17 +15,18 @@ from adreamer_jax.core.schedule import ramp
 from adreamer_jax.types import Array, Float, Int, Key
 
 Knots = Sequence[tuple[float, float]]
+Number = Float[Array, ""] | float
 
 
 def time_window(
-    progress: Float[Array, ""] | float, *, low: Knots, high: Knots
+    progress: Number, *, low: Knots, high: Knots
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Least and largest time, as shares of the schedule, at a part of the run."""
     return ramp(low, progress), ramp(high, progress)
 
 
 def sample_time(
-    key: Key, window: tuple[Float[Array, ""], Float[Array, ""]], *, steps: int
+    key: Key, window: tuple[Number, Number], *, steps: int
 ) -> Int[Array, ""]:
     """A time step drawn evenly from the window."""
     low, high = window
@@ -84,7 +85,7 @@ def distill_loss(
     latents: Float[Array, "*s"],
     target: Float[Array, "*s"],
     *,
-    weight: Float[Array, ""] | float = 1.0,
+    weight: Number = 1.0,
 ) -> Float[Array, ""]:
     """Half the mean squared distance of latents from the prior's clean estimate.
 

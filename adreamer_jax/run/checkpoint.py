@@ -1,7 +1,8 @@
 """Training states on disk, one folder a step, written whole or not at all.
 
 A save is finished when it returns, so a run that is killed at any moment finds a
-complete older step. States have no device axis: what eight devices wrote, one reads.
+complete older step. States have no device axis: what eight devices wrote, one reads;
+of several processes the first one writes and all read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -52,7 +54,8 @@ class Checkpoints:
         """Write a state under its own step; a step that is there already is kept."""
         step = int(state.step)
         if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+            saved = _on_host(state) if jax.process_count() > 1 else state
+            self._manager.save(step, args=ocp.args.StandardSave(saved), force=True)
 
     def latest(self, fresh: TrainState) -> TrainState:
         """The newest state that can be read, placed as ``fresh`` is, else ``fresh``.
@@ -74,15 +77,26 @@ class Checkpoints:
 
     def _restore(self, step: int, fresh: TrainState) -> TrainState:
         """Read one step; explicit shardings open files of any number of devices."""
-        shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-        target = jax.tree.map(shape, fresh)
+        if jax.process_count() > 1:
+            target = _on_host(fresh)
+        else:
+            target = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+                fresh,
+            )
         state: Any = self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        return state
+        put = lambda new, old: jax.device_put(new, old.sharding)
+        return jax.tree.map(put, state, fresh)
 
     def _forget(self, steps: list[int]) -> None:
         for step in steps:
             warnings.warn(f"checkpoint {step} is damaged; going back", stacklevel=3)
             self._manager.delete(step)
+
+
+def _on_host(state: TrainState) -> TrainState:
+    """Copies off the devices: of several processes each has the whole state anyway."""
+    return jax.tree.map(np.asarray, state)
 
 
 def _unreadable(folder: Path, error: Exception) -> str:

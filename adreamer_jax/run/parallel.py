@@ -8,6 +8,7 @@ gradients at once, is the system's own, over the axis whose name it is told.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -20,11 +21,50 @@ from adreamer_jax.core.shares import own_rows
 from adreamer_jax.types import Key, Params, System, TrainState
 
 AXIS = "devices"
+PROCESSES = "ADREAMER_PROCESSES"
+
+
+def join() -> None:
+    """Become one of several processes, where the environment says that there are some.
+
+    ADREAMER_PROCESSES is "address:port,count,number", the same for all but the number,
+    or "auto" where Slurm, Open MPI or Kubernetes know. All processes run the same
+    command on the same work folder; the first one writes.
+    """
+    words = os.environ.get(PROCESSES, "")
+    if not words:
+        return
+    if words == "auto":
+        jax.distributed.initialize()
+        return
+    address, *numbers = words.split(",")
+    if len(numbers) != 2 or not all(n.isdigit() for n in numbers):
+        raise ValueError(
+            f"{PROCESSES} must be address:port,count,number or auto, got {words}; "
+            f"write {PROCESSES}=localhost:1234,2,0 and the same with 1 at its end"
+        )
+    count, number = map(int, numbers)
+    jax.distributed.initialize(address, num_processes=count, process_id=number)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return jax.process_index() == 0
+
+
+def own_folder() -> str:
+    """Where in a work folder this process keeps its log: the first one at the top."""
+    return "" if is_first() else f"processes/{jax.process_index()}"
 
 
 def make_mesh(count: int = 1) -> Mesh:
-    """The first ``count`` devices in a row; 0 takes all of them."""
+    """The first ``count`` devices in a row; 0 takes all, of all processes."""
     found = jax.devices()
+    if jax.process_count() > 1 and count not in (0, len(found)):
+        raise ValueError(
+            f"config.run.devices must be 0 (all) where several processes work together,"
+            f" got {count}; write --config.run.devices=0"
+        )
     if not 0 <= count <= len(found):
         raise ValueError(
             f"config.run.devices must be 0 (all) to {len(found)}, got {count}; "
@@ -35,9 +75,20 @@ def make_mesh(count: int = 1) -> Mesh:
 
 
 def place(tree: Params, mesh: Mesh) -> Params:
-    """The same tree, whole on every device; leaves that are there already stay."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    """The same tree, whole on every device; leaves that are there already stay.
+
+    Each of several processes has its own copy, on its own devices.
+    """
+    everywhere = NamedSharding(_here(mesh), PartitionSpec())
     return jax.tree.map(lambda leaf: jax.device_put(leaf, everywhere), tree)
+
+
+def _here(mesh: Mesh) -> Mesh:
+    """The part of the mesh that belongs to this process."""
+    if jax.process_count() == 1:
+        return mesh
+    own = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    return Mesh(np.array(own), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def hand_out(key: Key, mesh: Mesh) -> Key:
@@ -47,8 +98,9 @@ def hand_out(key: Key, mesh: Mesh) -> Key:
     """
     if mesh.size == 1:
         return place(key, mesh)
-    by_device = NamedSharding(mesh, PartitionSpec(AXIS))
-    return jax.device_put(jnp.broadcast_to(key, (mesh.size,)), by_device)
+    here = _here(mesh)
+    by_device = NamedSharding(here, PartitionSpec(AXIS))
+    return jax.device_put(jnp.broadcast_to(key, (here.size,)), by_device)
 
 
 def own(tree: Params) -> Params:

@@ -30,7 +30,7 @@ def start(
 ) -> TrainState:
     """The state to go on from: the newest checkpoint's, else a fresh one."""
     mesh = parallel.make_mesh(run.get("devices", 1))
-    fresh = system.init(_key(run, "init"), frozen)
+    fresh = jax.jit(system.init)(_key(run, "init"), frozen)  # one program, not 100
     return checkpoints.latest(parallel.place(parallel.own(fresh), mesh))
 
 
@@ -68,7 +68,7 @@ def train(
             say(f"{stage}: going on after step {first} of {last}")
         key = parallel.hand_out(_key(run, "steps"), mesh)
         advance = _compile(system, mesh, (state, frozen, key), stage)
-        log = Log(Path(workdir), stage=stage, step=first)
+        log = Log(Path(workdir) / parallel.own_folder(), stage=stage, step=first)
         progress = Progress(stage, start=first, total=last)
         watch = Watch(checkpoints)
         with log, progress:

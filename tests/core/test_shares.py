@@ -59,6 +59,19 @@ def test_the_mean_of_shares_is_the_ratio_of_the_whole():
     assert np.any(gradient)
 
 
+def test_a_tree_is_averaged_by_one_reduction():
+    tree = {"a": jnp.arange(6.0).reshape(2, 3), "b": (jnp.ones(()), jnp.zeros(0))}
+    assert shares.mean_tree(tree, None) is tree
+
+    def share(tree, axis):
+        scaled = jax.tree.map(lambda x: x * jax.lax.axis_index(axis), tree)
+        return shares.mean_tree(scaled, axis)
+
+    found = on(4, share, tree)
+    for seen, whole in zip(jax.tree.leaves(found), jax.tree.leaves(tree), strict=True):
+        np.testing.assert_allclose(seen, np.broadcast_to(1.5 * whole, seen.shape))
+
+
 def test_little_weight_in_all_counts_as_on_one_device():
     """Below a sum of one the divisor stays one."""
     value, weight = jnp.ones(8), jnp.full(8, 1e-3)

@@ -1,12 +1,27 @@
+import math
+import os
+import re
+import socket
+import subprocess
+import sys
 import warnings
+from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from adreamer_jax.run import parallel
-from tests.run.toy import frozen_toy, toy
+from adreamer_jax.run.log import read_metrics
+from adreamer_jax.run.train import restore, train
+from adreamer_jax.systems.animatable import make, train_step
+from adreamer_jax.systems.animatable.distill import read_prior
+from tests.run.common import read_end
+from tests.run.toy import frozen_toy, run_section, toy
+from tests.systems.tiny import tiny_clip, tiny_recipe
 
 
 def advanced(count, steps=2):
@@ -61,3 +76,138 @@ def test_too_many_devices_are_refused():
     with pytest.raises(ValueError, match=r"--config\.run\.devices=0"):
         parallel.make_mesh(len(jax.devices()) + 1)
     assert parallel.make_mesh(0).size == len(jax.devices())
+
+
+def test_frames_that_do_not_divide_are_refused():
+    system, mesh = toy(), parallel.make_mesh(3)
+    frozen = parallel.place(frozen_toy(), mesh)
+    state = parallel.place(parallel.own(system.init(jax.random.key(1), frozen)), mesh)
+    key = parallel.hand_out(jax.random.key(2), mesh)
+    with pytest.raises(
+        ValueError, match=r"multiple of the 3 devices.*frames_per_step=9"
+    ):
+        parallel.make_advance(system, mesh)(state, frozen, key)
+
+
+def test_what_says_the_processes_is_checked(monkeypatch):
+    monkeypatch.delenv(parallel.PROCESSES, raising=False)
+    parallel.join()
+    assert parallel.is_first() and parallel.own_folder() == ""
+    for words in ("localhost:1", "localhost:1,2", "localhost:1,two,0"):
+        monkeypatch.setenv(parallel.PROCESSES, words)
+        with pytest.raises(ValueError, match="must be address:port,count,number"):
+            parallel.join()
+
+
+def gradients_kept():
+    """An optimizer that changes nothing and keeps the gradients as its state."""
+    still = lambda g: jax.tree.map(jnp.zeros_like, g)
+    return optax.GradientTransformation(still, lambda g, state, params: (still(g), g))
+
+
+ALL_TERMS = {
+    "data.frames_per_step": 8,
+    "loss.feature": 0.1,
+    "loss.match": 0.1,
+    "loss.visibility": 0.1,
+    "loss.hidden_visibility": 0.1,
+    "loss.symmetry": 0.1,
+    "loss.opacity_entropy": 0.1,
+    "loss.skin_entropy": 0.1,
+    "loss.bone_skin": 0.1,
+    "loss.bone_mask": 0.1,
+    "loss.bone": 0.1,
+    "loss.bone_smooth": 0.1,
+    "loss.csd": 1.0,
+    "csd.groups": 3,  # on eight devices: five have nothing to do
+    "csd.every": 1,
+    "csd.resolution": 8,
+    "csd.samples": 8,
+    "prior.name": "random",
+    "run.rigid": 0,
+}
+
+
+@pytest.mark.slow
+def test_eight_devices_have_loss_and_gradient_of_one(tmp_path):
+    """The whole system, every term and the prior, and one reduction of gradients."""
+    config = tiny_recipe(**ALL_TERMS)
+    system, frozen = make(config, tiny_clip(features=5), tmp_path)
+    prior, _ = read_prior(config, "an ellipse")
+    keep = gradients_kept()
+    system = system._replace(step=partial(train_step, config, keep, prior))
+    state = system.maintain(jax.jit(system.init)(jax.random.key(0), frozen), frozen, 0)
+    state = state.replace(opt_state=keep.init(state.params))
+    results = []
+    for count in (1, 8):
+        mesh = parallel.make_mesh(count)
+        arguments = (
+            parallel.place(parallel.own(state), mesh),
+            parallel.place(frozen, mesh),
+            parallel.hand_out(jax.random.key(5), mesh),
+        )
+        program = parallel.make_advance(system, mesh).lower(*arguments).compile()
+        after, metrics = program(*arguments)
+        results.append((after.opt_state, metrics))
+    (one, a), (eight, b) = results
+    assert set(a) == set(b)
+    for name in a:
+        np.testing.assert_allclose(b[name], a[name], rtol=2e-5, atol=1e-7, err_msg=name)
+    assert float(b["loss"]) == pytest.approx(float(a["loss"]), rel=1e-6)
+    flat = [
+        np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (one, eight)
+    ]
+    assert np.linalg.norm(flat[1] - flat[0]) < 1e-6 * np.linalg.norm(flat[0])
+    sizes = reduced(program.as_text())
+    assert sum(size >= len(flat[0]) for size in sizes) == 1, sizes
+    assert sum(sizes) < 2.2 * len(flat[0]) + 10_000  # both gradients, and few numbers
+
+
+def reduced(program):
+    """How many numbers every all-reduce of a compiled program has."""
+    sizes = []
+    for line in program.splitlines():
+        if re.search(r"= .* all-reduce(-start)?\(", line):
+            shapes = re.findall(r"f32\[([0-9,]*)\]", line.split("all-reduce")[0])
+            sizes.append(
+                sum(math.prod(int(n) for n in s.split(",") if n) for s in shapes)
+            )
+    return sizes
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    """Two programs on two devices each, their checkpoints, and a restart."""
+    here = Path(__file__).parent
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = os.environ | {
+        "PYTHONPATH": str(here.parents[1]),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    for steps in (8, 20):
+        started = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    str(here / "one_of_two.py"),
+                    str(tmp_path),
+                    str(steps),
+                ],
+                env=environment | {parallel.PROCESSES: f"{address},2,{number}"},
+            )
+            for number in range(2)
+        ]
+        assert [process.wait(timeout=300) for process in started] == [0, 0]
+    alone = train(toy(20), frozen_toy(), run_section(), tmp_path / "one", stage="toy")
+    for ours, other in zip(read_end(tmp_path), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(ours, other, atol=1e-5)
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(2, 21, 2))
+    second = read_metrics(tmp_path / "processes" / "1" / "metrics.jsonl")
+    assert [line["loss"] for line in second] == [line["loss"] for line in lines]
+    reread = restore(toy(20), frozen_toy(), run_section(), tmp_path, stage="toy")
+    np.testing.assert_allclose(
+        reread.params["vector"], alone.params["vector"], atol=1e-5
+    )

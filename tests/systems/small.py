@@ -38,7 +38,7 @@ def small_recipe(**changes):
 
 
 def small_model(*, backbone="mlp", radii=(0.28, 0.25, 0.62), bend=0.6, seed=0):
-    """A body along z whose ends bend to the side, more so in later frames."""
+    """A body along z whose ends bend to either side; no frame shows it straight."""
     keys = jax.random.split(jax.random.key(seed), 3)
     spec = FieldSpec(
         backbone=backbone,
@@ -57,7 +57,7 @@ def small_model(*, backbone="mlp", radii=(0.28, 0.25, 0.62), bend=0.6, seed=0):
     )  # fmt: skip
     turn = jnp.array([[-1.0], [0.0], [1.0]]) * jnp.array([0.0, bend, 0.0])
     shift = jnp.array([[1.0], [0.0], [1.0]]) * jnp.array([0.3 * bend, 0.0, 0.0])
-    motion = bones.motion.at[0].set(jnp.concatenate([turn, shift], axis=-1))
+    motion = bones.motion.at[1].set(jnp.concatenate([turn, shift], axis=-1))
     pose = init_pose(
         keys[2], PoseSpec(terms=2), intrinsics=jnp.array([20.0, 20, 8, 8]),
         camera_from_object=jnp.tile(jnp.eye(4), (FRAMES, 1, 1)), size=(16, 16),
@@ -94,17 +94,19 @@ def pictures_of(config, model, upkeep, seen, time):
     return color.reshape(*shape, 3), mask.reshape(shape)
 
 
-def knowing_prior(config, *, side, views=4, turned=0):
-    """A prior of the small model in any of its poses: its weights are a model.
+def knowing_prior(config, *, side, views=4):
+    """A prior of the small model in any of its poses.
 
     Its law of pictures is an even mixture of the frames, so its exact estimate is
-    their mean under the probability of each given the noised views. ``turned`` shifts
-    the cameras among the views that it believes to see.
+    their mean under the probability of each given the noised views. Its weights are a
+    model and a number: by so many places the cameras are shifted among the views that
+    it believes to see.
     """
     blind = oracle_prior(lambda w, c: w, image_size=side, num_views=views)
     as_clean = blind.schedule.replace(prediction="sample")
 
-    def denoise(model, latents, t, context, cameras):
+    def denoise(weights, latents, t, context, cameras):
+        model, turned = weights
         upkeep = small_upkeep(config)
         half = jax.tree.map(lambda x: jnp.roll(x[:views], turned, axis=0), cameras)
         times = frame_time(jnp.arange(FRAMES, dtype=jnp.float32), FRAMES)

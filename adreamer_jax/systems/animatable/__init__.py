@@ -16,6 +16,7 @@ import numpy as np
 
 from adreamer_jax.core.hashgrid import GridSpec
 from adreamer_jax.core.optimizer import grouped_adam
+from adreamer_jax.core.shares import mean_tree
 from adreamer_jax.data.features import features_cached
 from adreamer_jax.data.flow import flow_cached
 from adreamer_jax.prior.load import Prior
@@ -33,7 +34,13 @@ from adreamer_jax.systems.animatable.clipdata import (
     start_of,
     training_size,
 )
-from adreamer_jax.systems.animatable.distill import read_prior, with_csd
+from adreamer_jax.systems.animatable.distill import (
+    best_front,
+    find_front_at,
+    read_prior,
+    start_front,
+    with_csd,
+)
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.picture import make_draw
@@ -91,6 +98,8 @@ def make(
     surfaces = Surfaces(config, count)
     refresh_now = jax.jit(partial(refresh, config))
     interior_now = jax.jit(partial(interior, config))
+    front_step = find_front_at(config) if judge is not None else None
+    front_now = jax.jit(partial(best_front, config, judge))
 
     def init(key: Key, frozen: dict) -> TrainState:
         features = frozen["features"].shape[-1]
@@ -99,7 +108,7 @@ def make(
             step=jnp.zeros((), jnp.int32),
             params=model,
             opt_state=optimizer.init(model),
-            upkeep=fresh_upkeep(config, count),
+            upkeep=fresh_upkeep(config, count) | start_front(config, front_step),
         )
 
     def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
@@ -109,6 +118,9 @@ def make(
             grid, box = refresh_now(state.params, frozen, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
+        if step == front_step:
+            front = front_now(state.params, state.upkeep, frozen, state.step)
+            state = state.replace(upkeep=state.upkeep | {"front": front})
         return state
 
     def render(
@@ -288,8 +300,8 @@ def train_step(
             metrics,
             axis=axis,
         )
-    elif axis is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    else:
+        grads, metrics = mean_tree((grads, metrics), axis)
     finite = jnp.isfinite(metrics["loss"])
     for leaf in jax.tree.leaves(grads):
         finite = finite & jnp.all(jnp.isfinite(leaf))

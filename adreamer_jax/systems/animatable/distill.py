@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adreamer_jax.core.camera import (
     camera_rays,
@@ -237,6 +238,37 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
     camera = seen_from(seen, turn, jnp.mean(aim, axis=0), reach)
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, time, box)
+
+
+def find_front_at(config: Any) -> int | None:
+    """The step before which the front is looked for: the first one of distillation."""
+    if not config.data.views.find_front:
+        return None
+    at, values = zip(*(config.ramp.csd or ((0.0, 1.0),)), strict=True)
+    progress = np.arange(config.run.steps) / config.run.steps
+    return int(np.argmax(np.interp(progress, at, values) > 0))
+
+
+def start_front(config: Any, step: int | None) -> dict[str, Array]:
+    """The recipe's front, where upkeep is to hold the one that will be found."""
+    front = jnp.radians(jnp.float32(config.data.views.azimuth_offset_deg))
+    return {} if step is None else {"front": front}
+
+
+def best_front(
+    config: Any,
+    prior: Prior,
+    model: Model,
+    upkeep: dict,
+    frozen: dict,
+    step: Int[Array, ""],
+) -> Float[Array, ""]:
+    """The azimuth of the front that the prior believes, of eight about the recipe's."""
+    first = jnp.radians(config.data.views.azimuth_offset_deg)
+    fronts = first + 2.0 * jnp.pi * jnp.arange(8) / 8
+    key = jax.random.fold_in(jax.random.key(config.run.seed), step)
+    errors = front_errors(config, prior, model, upkeep, frozen, step, key, fronts)
+    return fronts[jnp.argmin(errors)]
 
 
 def front_errors(
