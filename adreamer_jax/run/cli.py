@@ -124,8 +124,9 @@ def _run(argv: list[str]) -> None:
     job = _job(values)
     config, workdir = _what(values, job)
     devices.set_backend(values.cache)
-    from adreamer_jax.run import pipeline
+    from adreamer_jax.run import parallel, pipeline
 
+    parallel.join()
     words = {name: values[name].value for name in ("points", "stage", "pose")}
     pipeline.do(job, config, workdir, **words)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from adreamer_jax.run import recipe
+from adreamer_jax.run import parallel, recipe
 from adreamer_jax.run.lock import alone
 from adreamer_jax.run.progress import say, timed
 from adreamer_jax.run.stages import (
@@ -68,8 +68,9 @@ def do(
     whole = resolved(config)
     stages = (chosen(config, workdir, stage),) if job != "train" else stages_of(config)
     clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
-    with alone(workdir):
-        recipe.remember(config, workdir)
+    with alone(workdir / parallel.own_folder()):
+        if parallel.is_first():
+            recipe.remember(config, workdir)
         if job == "train":
             everything(whole, workdir, clip, truth)
             return
@@ -125,7 +126,8 @@ def everything(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -
         ended = finished(config, workdir, stage)
         model = build(config, workdir, clip, truth, stage=stage)
         state = train(model.system, model.frozen, model.run, workdir, stage=stage)
-        if refresh or not (ended and complete(model, workdir)):
+        mine = parallel.is_first()  # of several processes one makes the products
+        if mine and (refresh or not (ended and complete(model, workdir))):
             products(model, state, workdir)
             report(workdir)
         del model, state
