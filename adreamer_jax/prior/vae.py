@@ -27,6 +27,7 @@ from adreamer_jax.prior.blocks import (
     init_network,
     network_shapes,
 )
+from adreamer_jax.prior.conv import halving_conv, same_conv
 from adreamer_jax.types import Array, Float, Key, Params
 
 
@@ -82,6 +83,10 @@ def _norm_silu(groups: int, dtype: Any, name: str) -> nn.Module:
     return nn.remat(_NormSilu)(groups, _EPS, dtype, name=name)
 
 
+def _conv3(channels: int, name: str, dtype: Any) -> nn.Conv:
+    return conv3(channels, name, dtype, conv_general_dilated=same_conv)
+
+
 class _ResBlock(nn.Module):
     channels: int
     groups: int
@@ -91,9 +96,9 @@ class _ResBlock(nn.Module):
     def __call__(self, x):
         dtype = self.dtype
         h = _norm_silu(self.groups, dtype, "norm1")(x)
-        h = conv3(self.channels, "conv1", dtype)(h)
+        h = _conv3(self.channels, "conv1", dtype)(h)
         h = _norm_silu(self.groups, dtype, "norm2")(h)
-        h = conv3(self.channels, "conv2", dtype)(h)
+        h = _conv3(self.channels, "conv2", dtype)(h)
         if x.shape[-1] != self.channels:
             x = nn.Conv(self.channels, (1, 1), dtype=dtype, name="conv_shortcut")(x)
         return x + h
@@ -141,6 +146,7 @@ class _Halve(nn.Module):
             strides=2,
             padding=((0, 1), (0, 1)),
             dtype=self.dtype,
+            conv_general_dilated=halving_conv,
             name="conv",
         )(x)
 

@@ -84,6 +84,39 @@ def test_old_published_names_are_the_same_network(golden):
     assert old.keys() != weights.keys()
     renamed = vae.vae_names(old, levels=3)
     assert renamed.keys() == weights.keys()
+    for name, value in weights.items():  # a query must not come back as a key
+        np.testing.assert_array_equal(renamed[name], value)
+
+
+def test_the_log_variance_is_clipped(golden):
+    config, params, io = golden
+    bias = np.repeat([0.0, 100.0, -100.0], [4, 2, 2]).astype(np.float32)
+    loud = {**params, "quant_conv": {**params["quant_conv"], "bias": bias}}
+    _, found = jax.jit(partial(vae.vae_moments, config))(loud, unit(io["in.image"]))
+    np.testing.assert_array_equal(found[..., :2], 20.0)
+    np.testing.assert_array_equal(found[..., 2:], -30.0)
+
+
+STAGES = {
+    "encoder": ("conv_in", "down_blocks.0", "mid_block", "conv_norm_out"),
+    "decoder": ("mid_block",),
+}
+
+
+@pytest.mark.parametrize("half", STAGES)
+def test_every_stage_equals_torch(golden, half):
+    """The mean does not say which layer is wrong; these do."""
+    config, params, io = golden
+    network = vae.Autoencoder(config)
+    of_image = half == "encoder"
+    given = nhwc(io["in.image"] if of_image else io["in.z"])
+    method = "moments" if of_image else "picture"
+    run = partial(network.apply, capture_intermediates=True, method=method)
+    _, state = jax.jit(run)({"params": params}, given)
+    for stage in STAGES[half]:
+        calls = state["intermediates"][half][stage.replace("s.", "s_")]["__call__"]
+        wanted = nhwc(io[f"mid.{half}.{stage}"])
+        assert error(calls[0], wanted) < ATOL, stage  # a norm's, before its SiLU
 
 
 def test_original_names_and_layout():
