@@ -32,7 +32,8 @@ def default() -> ConfigDict:
     config.prior = ConfigDict(
         dict(
             name="",  # folder, .pt file, hub name or "mvdream"; empty: the embedded one
-            revision="",  # commit of the hub; empty: the newest
+            # commit of the hub; empty: the newest, which WORKDIR/prior.json then keeps
+            revision="",
             dtype="float32",  # or "bfloat16", "float16"
         )
     )

@@ -8,8 +8,10 @@ is refused. Every way in which a file can be wrong ends in one sentence.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +28,19 @@ PUBLISHED = {"mvdream": "ashawkey/mvdream-sd2.1-diffusers"}
 _WANTED = ("*.json", "*/*.json", "*/*.safetensors", "*/merges.txt")
 
 
-def find_folder(name: str, *, revision: str | None = None) -> Path:
+def find_folder(
+    name: str,
+    *,
+    revision: str | None = None,
+    pins: Path | None = None,
+    tell: Callable[[str], None] = print,
+) -> Path:
     """Where a prior's files lie: a path of this machine, or a download from the hub.
 
-    A path always wins. ``mvdream`` stands for its published folder; ``revision`` is a
-    commit of the hub, so that the same files come next year.
+    A path always wins. ``mvdream`` stands for its published folder. ``revision`` is a
+    commit of the hub, so that the same files come next year. Without one the newest
+    commit is looked up once, told, and written into the JSON file ``pins``
+    ({hub name: commit}); whoever passes that file again gets the same commit.
     """
     if Path(name).exists():
         return Path(name)
@@ -43,7 +53,40 @@ def find_folder(name: str, *, revision: str | None = None) -> Path:
             f"prior.name must be a folder, {' or '.join(PUBLISHED)}, or an owner/name "
             f"of the Hugging Face hub, got {name}; check the path"
         )
-    return _download(hub_name, revision)
+    pinned = read_pins(pins).get(hub_name) if pins else None
+    folder = _download(hub_name, revision or pinned)
+    if is_commit(folder.name) and not revision:
+        tell(_pin(hub_name, folder.name, pins))
+    return folder
+
+
+def is_commit(name: str) -> bool:
+    """Whether a folder is called after a commit, as the hub's cache calls it."""
+    return re.fullmatch(r"[0-9a-f]{40}", name) is not None
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """The commit of every hub name that was downloaded without a revision."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} must be JSON of hub names and commits, got {_first_line(error)}; "
+            "delete it, or write --config.prior.revision=COMMIT"
+        ) from error
+
+
+def _pin(name: str, commit: str, pins: Path | None) -> str:
+    """Remember a commit where a file for it is given; one line about it."""
+    line = f"{name} at commit {commit}"
+    if pins is None:
+        return f"{line}; write --config.prior.revision={commit} to keep to it"
+    content = read_pins(pins) | {name: commit}
+    pins.parent.mkdir(parents=True, exist_ok=True)
+    pins.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    return f"{line}, which {pins} keeps for the next run"
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -8,7 +8,6 @@ comes out predicts noise for our cameras and pictures in [0, 1].
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 
 from adreamer_jax.prior.files import (
     find_folder,
+    is_commit,
     read_config,
     read_state,
     read_tokenizer,
@@ -87,6 +87,18 @@ class _Part(NamedTuple):
     read: Callable[[], State]
 
 
+class _Network(NamedTuple):
+    """A UNet as a function, and the widths by which other parts must fit it."""
+
+    shapes: Params
+    output: (
+        Callable  # (params, latents, t, context, cameras) -> what it was trained for
+    )
+    num_views: int
+    channels: int
+    context_width: int
+
+
 EMBEDDED = Path(__file__).parent / "pocket"
 GRAY = 0.5  # the background of pictures with a mask: zero where noise is added
 
@@ -96,6 +108,7 @@ def load_prior(
     *,
     dtype: Any = jnp.float32,
     revision: str | None = None,
+    pins: Path | None = None,
     tell: Callable[[str], None] = print,
 ) -> tuple[Prior, Params]:
     """The prior of a folder, a hub name or an original ``.pt`` file, and its weights.
@@ -103,20 +116,32 @@ def load_prior(
     An empty name means the embedded prior; ``random``, and an empty name where none is
     embedded, a tiny one without any training. ``dtype`` is the precision in which the
     networks are kept and run, whatever that of the files. ``tell`` hears what is about
-    to be held in memory.
+    to be held in memory. Of a hub name the ``revision`` is taken, a commit; without one
+    the commit that the file ``pins`` names, or the newest, which is then written there
+    (`find_folder`).
     """
     if name == "random" or (not name and not EMBEDDED.is_dir()):
         tell("the prior's weights are random: its pictures mean nothing")
         with tempfile.TemporaryDirectory() as folder:
             random_prior(Path(folder, "random"))
             return _load(Path(folder, "random"), dtype, tell)
-    return _load(find_folder(name or str(EMBEDDED), revision=revision), dtype, tell)
+    name = name or str(EMBEDDED)
+    return _load(
+        find_folder(name, revision=revision, pins=pins, tell=tell), dtype, tell
+    )
 
 
 def _load(path: Path, dtype: Any, tell: Callable) -> tuple[Prior, Params]:
     """Read one prior after saying how much memory it takes."""
     describe = _from_file if path.is_file() else _from_folder
-    prior, parts = describe(path, dtype)
+    try:
+        prior, parts = describe(path, dtype)
+    except (KeyError, TypeError) as error:  # a config.json of another kind of network
+        raise ValueError(
+            f"the configs of {path} must be those of a UNet, a CLIP text encoder and "
+            f"an AutoencoderKL, got one without or with another {error}; take all "
+            "folders from one model"
+        ) from error
     tell(memory_line(prior.name, {k: part.shapes for k, part in parts.items()}, dtype))
     what = "the {} of " + str(path)
     return prior, {
@@ -158,9 +183,10 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     unet_settings = read_config(folder / "unet")
     text = text_config(read_config(folder / "text_encoder"))
     depth = text.num_hidden_layers
-    unet_shapes, denoise, width = _unet(unet_settings, dtype)
+    network = _unet(unet_settings, dtype)
+    _check_width(text, network)
     parts = {
-        "unet": _Part(unet_shapes, lambda: read_state(folder / "unet")),
+        "unet": _Part(network.shapes, lambda: read_state(folder / "unet")),
         "text": _Part(
             text_shapes(text),
             lambda: text_names(read_state(folder / "text_encoder"), depth=depth),
@@ -168,7 +194,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     }
     settings = read_config(folder / "scheduler", "scheduler_config.json")
     shared = dict(
-        name=folder.name if not _is_commit(folder.name) else folder.parents[1].name,
+        name=folder.name if not is_commit(folder.name) else folder.parents[1].name,
         tokenize=_tokenizer(folder / "tokenizer", text),
         embed_text=partial(_embed_text, text),
         trained=read_schedule(settings),
@@ -176,6 +202,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     )
     if (folder / "vae").is_dir():
         vae = vae_config(read_config(folder / "vae"))
+        _check_channels(vae, network)
         levels = len(vae.block_out_channels)
         parts["vae"] = _Part(
             vae_shapes(vae),
@@ -188,14 +215,9 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
         space = _pixel_space(
             index.get("image_size", unet_settings.get("image_size")),
             index.get("pixel_block", 1),
-            width,
+            network.channels,
         )
-    return _assemble(denoise, **shared, **space), parts
-
-
-def _is_commit(name: str) -> bool:
-    """Whether a folder is called after a commit, as the hub's cache calls it."""
-    return re.fullmatch(r"[0-9a-f]{40}", name) is not None
+    return _assemble(network, **shared, **space), parts
 
 
 def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
@@ -208,11 +230,13 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     vae = ldm_vae_config(settings)
     text = text_config(settings.get("text_config", {}))
     unet_settings = settings.get("unet_config", {"image_size": 32})
-    unet_shapes, denoise, _ = _unet(unet_settings, dtype)
+    network = _unet(unet_settings, dtype)
+    _check_width(text, network)
+    _check_channels(vae, network)
     state = cache(lambda: split_ldm(read_torch(path)))
     levels = len(vae.block_out_channels)
     parts = {
-        "unet": _Part(unet_shapes, lambda: state()["unet"]),
+        "unet": _Part(network.shapes, lambda: state()["unet"]),
         "text": _Part(
             text_shapes(text),
             lambda: text_names(state()["text"], depth=text.num_hidden_layers),
@@ -221,7 +245,7 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     }
     size = unet_settings["image_size"] * 2 ** (levels - 1)
     prior = _assemble(
-        denoise,
+        network,
         name=path.stem,
         tokenize=_tokenizer(path.parent / "tokenizer", text),
         embed_text=partial(_embed_text, text),
@@ -232,36 +256,56 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     return prior, parts
 
 
-def _assemble(
-    denoise: tuple[Callable, int], *, trained: Schedule, **rest: Any
-) -> Prior:
+def _assemble(network: _Network, *, trained: Schedule, **rest: Any) -> Prior:
     """A prior whose network answers with noise, whatever it was trained to predict."""
-    output, num_views = denoise
 
     def noise_of(weights, latents, t, context, cameras):
-        raw = output(weights["unet"], latents, t, context, cameras)
+        raw = network.output(weights["unet"], latents, t, context, cameras)
         return epsilon_of(trained, raw, latents, t)
 
     schedule = trained.replace(prediction="epsilon")
-    return Prior(denoise=noise_of, schedule=schedule, num_views=num_views, **rest)
+    views = network.num_views
+    return Prior(denoise=noise_of, schedule=schedule, num_views=views, **rest)
 
 
-def _unet(settings: dict, dtype: Any) -> tuple[Params, tuple[Callable, int], int]:
-    """Shapes, (network, views) and channels of the UNet that a config describes."""
+def _unet(settings: dict, dtype: Any) -> _Network:
+    """The UNet that a config describes."""
     if "down_block_types" in settings:  # keys of diffusers: one view, no cameras
         config = read_unet_config(settings)
 
         def look(params, latents, t, context, cameras):
             return unet(config, params, latents, t, context, dtype=dtype)
 
-        return unet_shapes(config), (look, 1), config.in_channels
+        widths = config.in_channels, config.cross_attention_dim
+        return _Network(unet_shapes(config), look, 1, *widths)
     ldm = read_ldm_config(settings)
 
     def look_together(params, latents, t, context, cameras):
         tokens = camera_tokens(cameras)
         return unet_ldm(ldm, params, latents, t, context, camera=tokens, dtype=dtype)
 
-    return unet_ldm_shapes(ldm), (look_together, 4), ldm.in_channels
+    widths = ldm.in_channels, ldm.context_dim
+    return _Network(unet_ldm_shapes(ldm), look_together, 4, *widths)
+
+
+def _check_width(text: TextConfig, network: _Network) -> None:
+    """Refuse a text encoder whose tokens the UNet cannot read."""
+    if text.hidden_size != network.context_width:
+        raise ValueError(
+            f"the text encoder must give the UNet tokens of {network.context_width} "
+            f"numbers, got {text.hidden_size}; take text_encoder/ and unet/ from one "
+            "model"
+        )
+
+
+def _check_channels(vae: VaeConfig, network: _Network) -> None:
+    """Refuse an autoencoder whose latents the UNet cannot read."""
+    if vae.latent_channels != network.channels:
+        raise ValueError(
+            f"the autoencoder must have the UNet's {network.channels} channels, got "
+            f"{vae.latent_channels}; take vae/ and unet/ from one model that draws "
+            "from text alone"
+        )
 
 
 def _tokenizer(folder: Path, text: TextConfig) -> Callable:

@@ -70,8 +70,11 @@ def check_tree(params: Params, expected: Params, *, what: str = "the weights") -
         raise ValueError(
             f"{what} must be those of the network that its config describes, got "
             f"{len(lines)} differing tensors; use the files of one model together:\n"
-            + "\n".join(lines)
+            + "\n".join(lines[:_SHOWN] + ["  ..."] * (len(lines) > _SHOWN))
         )
+
+
+_SHOWN = 40  # differing tensors: another model's file has a thousand
 
 
 def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:

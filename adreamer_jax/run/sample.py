@@ -35,6 +35,7 @@ def sample(config: Any, workdir: Path) -> Path:
         config.prior.name,
         dtype=jnp.dtype(config.prior.dtype),
         revision=config.prior.revision or None,
+        pins=Path(workdir) / "prior.json",
         tell=say,
     )
     prompt = config.prompt + config.prompt_suffix

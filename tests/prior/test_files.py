@@ -221,6 +221,52 @@ def test_downloads_that_fail(monkeypatch, error, sentence):
         files.find_folder("someone/thing", revision="abc")
 
 
+COMMIT, NEWER = "0123456789" * 4, "a" * 40
+
+
+def test_the_first_commit_is_told_kept_and_taken_again(monkeypatch, tmp_path):
+    """The newest of the first run, whatever is newest at the second."""
+    asked, told, pins = [], [], tmp_path / "run" / "prior.json"
+    newest = COMMIT
+
+    def download(name, *, revision, **_):
+        asked.append(revision)
+        return str(tmp_path / "snapshots" / (revision or newest))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    find = lambda **settings: files.find_folder("mvdream", tell=told.append, **settings)
+    assert find(pins=pins).name == COMMIT
+    newest = NEWER
+    assert find(pins=pins).name == COMMIT and asked == [None, COMMIT]
+    name = files.PUBLISHED["mvdream"]
+    assert json.loads(pins.read_text()) == {name: COMMIT}
+    assert (
+        told == [f"{name} at commit {COMMIT}, which {pins} keeps for the next run"] * 2
+    )
+    find()
+    assert told[2].endswith(f"write --config.prior.revision={NEWER} to keep to it")
+    assert find(pins=pins, revision=NEWER).name == NEWER and len(told) == 3
+    assert files.read_pins(pins) == {name: COMMIT}
+    pins.write_text("{")
+    with pytest.raises(ValueError, match="must be JSON of hub names and commits"):
+        find(pins=pins)
+
+
+def test_a_pinned_commit_is_found_without_a_network(monkeypatch, tmp_path):
+    """By the hub's own client, in a cache such as it leaves behind."""
+    model = tmp_path / "models--someone--thing"
+    (model / "snapshots" / COMMIT).mkdir(parents=True)
+    (model / "snapshots" / COMMIT / "model_index.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    pins = tmp_path / "prior.json"
+    pins.write_text(json.dumps({"someone/thing": COMMIT}))
+    found = files.find_folder("someone/thing", pins=pins, tell=lambda _: None)
+    assert (found / "model_index.json").is_file() and found.name == COMMIT
+    with pytest.raises(ValueError, match="the hub must be reachable to download"):
+        files.find_folder("someone/other", pins=pins)
+
+
 def test_a_download_never_asks_for_code_or_pickles(monkeypatch, tmp_path):
     asked = {}
 

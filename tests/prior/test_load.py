@@ -137,7 +137,7 @@ def test_blocks_are_squares_of_pixels():
 def test_the_answer_is_noise_whatever_was_trained(folder, monkeypatch, prediction):
     """The folder's scheduler says what the network's output means."""
     output = jax.random.normal(jax.random.key(2), (4, 8, 8, 4))
-    network = lambda settings, dtype: ({}, (lambda *_: output, 4), 4)
+    network = lambda settings, dtype: load._Network({}, lambda *_: output, 4, 4, 16)
     monkeypatch.setattr(load, "_unet", network)
     settings = folder / "scheduler" / "scheduler_config.json"
     rewrite(settings, prediction_type=prediction)
@@ -202,6 +202,25 @@ def test_missing_extra_and_misshapen_tensors_are_named(folder):
 def test_a_folder_in_another_layout(folder, part):
     shutil.rmtree(folder / part)
     with pytest.raises(ValueError, match=f"must hold.*{part}|{part} must hold"):
+        quiet(folder)
+
+
+def test_parts_of_different_models_are_refused(folder):
+    """Text of another width, latents of other channels: said before any weight."""
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    rewrite(folder / "unet" / "config.json", context_dim=24)
+    with pytest.raises(ValueError, match="tokens of 24 numbers, got 16; take"):
+        quiet(folder)
+    rewrite(folder / "unet" / "config.json", context_dim=16, in_channels=8)
+    with pytest.raises(ValueError, match="must have the UNet's 8 channels, got 4"):
+        quiet(folder)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_config_of_another_kind_of_network_is_refused(folder, part):
+    settings = {"down_block_types": ["CrossAttnDownBlock2D"], "num_hidden_layers": "x"}
+    (folder / part / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="must be those of a UNet, a CLIP text"):
         quiet(folder)
 
 

@@ -72,6 +72,13 @@ def test_every_difference_is_named_with_shapes_as_in_the_file():
     assert "misshapen  to_out.0.weight is (9, 8), must be (8, 9)" in text
 
 
+def test_the_file_of_another_model_is_told_in_forty_lines():
+    other = {f"layer.{i}.weight": random(2) for i in range(900)}
+    with pytest.raises(ValueError, match=r"911 differing tensors") as caught:
+        check_tree(tree_from_torch(other), tree_from_torch(FLAT))
+    assert str(caught.value).count("\n") == 41 and str(caught.value).endswith("  ...")
+
+
 def test_transposing_copies_nothing():
     tree = tree_from_torch(FLAT)
     assert np.shares_memory(tree["to_out_0"]["kernel"], FLAT["to_out.0.weight"])

@@ -34,6 +34,9 @@ def test_penultimate_tokens_and_projection():
     tokens, projected = run(params, nhwc(io["in.pixel_values"]))
     assert error(tokens, io["out.hidden_states_penultimate"]) < ATOL
     assert error(projected, io["out.image_embeds"]) < ATOL  # not of length one
+    image = nhwc(io["in.pixel_values"])
+    states, _ = jax.jit(vision.VisionTower(config).apply)({"params": params}, image)
+    assert error(states[-1], io["out.last_hidden_state"]) < ATOL
 
 
 def test_joint_clip():
@@ -43,8 +46,13 @@ def test_joint_clip():
     pictures = jax.jit(partial(vision.clip_image, config))(params, image)
     assert error(texts, io["out.text_embeds"]) < ATOL
     assert error(pictures, io["out.image_embeds"]) < ATOL
-    logits = jax.jit(vision.Clip(config).apply)({"params": params}, ids, image)
+    run = partial(vision.Clip(config).apply, capture_intermediates=True)
+    logits, state = jax.jit(run)({"params": params}, ids, image)
     assert error(logits, io["out.logits_per_image"]) < ATOL
+    states, pooled = state["intermediates"]["vision_model"]["__call__"][0]
+    assert error(states[-2], io["mid.vision_hidden_penultimate"]) < ATOL
+    assert error(states[-1], io["mid.vision_last"]) < ATOL
+    assert error(pooled, io["mid.vision_pooled"]) < ATOL
     score = vision.clip_score(pictures[:2], texts)
     cosine = np.sum(io["out.image_embeds"][:2] * io["out.text_embeds"], -1)
     np.testing.assert_allclose(score, 100 * np.maximum(cosine, 0), atol=1e-3)
@@ -145,6 +153,32 @@ def test_published_sizes_by_name_and_shape():
     }
     for name, shapes in pairs.items():
         check_tree(manifest(name), shapes, what=name)
+
+
+def test_preparation_takes_the_published_means_and_spreads():
+    """Gray and white, in plain numbers of the two published processors."""
+    white = jnp.ones((1, 4, 4, 3))
+    of_clip = [
+        (1 - 0.48145466) / 0.26862954,
+        (1 - 0.4578275) / 0.26130258,
+        (1 - 0.40821073) / 0.27577711,
+    ]
+    of_imagenet = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(
+        vision.prepare_clip(white, 2)[0, 0, 0], of_clip, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        vision.prepare_dino(white)[0, 0, 0], of_imagenet, atol=1e-5
+    )
+
+
+def test_preparation_smooths_before_it_shrinks():
+    """A checkerboard becomes gray: without antialiasing it would alias."""
+    board = (jnp.indices((32, 32)).sum(0) % 2).astype(jnp.float32)
+    image = jnp.repeat(board[None, :, :, None], 3, axis=3)
+    prepared = vision.prepare_clip(image, 9)
+    found = prepared * vision._CLIP_SPREAD + vision._CLIP_MEAN
+    np.testing.assert_allclose(found[:, 1:-1, 1:-1], 0.5, atol=0.02)
 
 
 def test_preparation_keeps_the_middle_and_its_gradient():
