@@ -9,6 +9,7 @@ warp into the one canonical model. Letters: v views, r rays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -88,6 +89,7 @@ def read_prior(
         config.prior.name,
         dtype=jnp.dtype(config.prior.dtype),
         revision=config.prior.revision or None,
+        tell=partial(print, file=sys.stderr),
     )
     words = (config.prompt or prompt) + config.prompt_suffix
     return prior, prior_arrays(
@@ -190,8 +192,8 @@ def group_gradient(
     def draw(moving: list[Array], index: Int[Array, "r"]):
         return draw_rays(config, whole(moving), upkeep, step, views, ray_key, index)
 
-    parts = map_chunks(partial(draw, stop(moving)), rays, chunk=chunk)
-    color, mask, lost = (in_order(x, chunk=chunk, total=total) for x in parts)
+    *parts, lost = map_chunks(partial(draw, stop(moving)), rays, chunk=chunk)
+    color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
     shape = (prior.num_views, side, side)
     pictures = (color.reshape(*shape, 3), mask.reshape(shape))
     pull, metrics = judge(config, prior, frozen, views, pictures, step, prior_key)
@@ -201,7 +203,7 @@ def group_gradient(
         lambda p, index: draw(p, index)[:2], moving, rays, pull, chunk=chunk
     )
     zero = jax.tree.map(jnp.zeros_like, model)
-    metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": jnp.sum(lost) / chunk}
+    metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": jnp.sum(lost)}
     return split_moving(zero, config.csd.moves)[1](grads), metrics
 
 
@@ -345,12 +347,11 @@ def draw_rays(
     views: Views,
     key: Key,
     index: Int[Array, "r"],
-) -> tuple[Float[Array, "r 3"], Float[Array, "r"], Float[Array, "r"]]:
+) -> tuple[Float[Array, "r 3"], Float[Array, "r"], Float[Array, "1"]]:
     """Premultiplied color and opacity of the pixels with the given numbers.
 
-    The third is the number of samples that found no slot, for every ray alike. The
-    samples of a ray depend on its own number alone, so that both renders, in whatever
-    chunks, see the same ones.
+    The third is how many samples found no slot. The samples of a ray depend on its own
+    number alone, so that both renders, in whatever chunks, see the same ones.
     """
     numbers, now = config.csd, moment(config, model, step)
     jitter = jax.vmap(
@@ -375,7 +376,7 @@ def draw_rays(
         capacity=int(numbers.share * index.shape[0] * numbers.samples),
         jitter=jitter[None],
     )
-    lost = jnp.full(index.shape, out.slots.overflow, jnp.float32)
+    lost = out.slots.overflow.astype(jnp.float32)[None]
     return out.channels[0, :, :3], out.mask[0], lost
 
 

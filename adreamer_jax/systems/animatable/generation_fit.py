@@ -67,10 +67,8 @@ def pictures(
     rays = interleaved(jnp.arange(total), chunk=chunk)
     key = _key(config, "rays")
     look = partial(draw_rays, at_rest(config), model, upkeep, step, views, key)
-    color, mask, _ = (
-        in_order(x, chunk=chunk, total=total)
-        for x in map_chunks(look, rays, chunk=chunk)
-    )
+    parts = map_chunks(look, rays, chunk=chunk)[:2]
+    color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
     shape = (prior.num_views, side, side)
     return color.reshape(*shape, 3), mask.reshape(shape)
 
