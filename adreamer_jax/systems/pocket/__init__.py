@@ -188,7 +188,7 @@ def start_params(config: Any, networks: Networks) -> Params:
         keys = jax.random.split(jax.random.key(config.run.seed))
         return {
             "unet": init_unet_ldm(keys[0], networks.unet),
-            "text": init_text(keys[1], networks.text),
+            "text": with_loud_words(init_text(keys[1], networks.text)),
         }
     folder = find_folder(name)
     depth = networks.text.num_hidden_layers
@@ -206,6 +206,20 @@ def start_params(config: Any, networks: Networks) -> Params:
         )
         for part in read
     }
+
+
+def with_loud_words(text: Params) -> Params:
+    """Fresh weights of a text tower whose words have spread one.
+
+    CLIP's 0.02 is little beside what the first layer adds, an average of all words
+    so far; over a short training the tower would hardly learn to tell them apart.
+    """
+    words = text["text_model"]["embeddings"]["token_embedding"]["embedding"]
+    loud = words / jnp.std(words)
+    embeddings = text["text_model"]["embeddings"] | {
+        "token_embedding": {"embedding": loud}
+    }
+    return {"text_model": text["text_model"] | {"embeddings": embeddings}}
 
 
 def fresh_upkeep(config: Any, networks: Networks) -> dict[str, Any]:
