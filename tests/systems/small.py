@@ -1,8 +1,7 @@
-"""A bending two-colored body on three bones, and priors that know how it looks."""
+"""A bending colored body on three bones, and priors that know how it looks."""
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from adreamer_jax.core.camera import seen_from
 from adreamer_jax.core.encoding import frame_time
@@ -11,7 +10,7 @@ from adreamer_jax.prior.load import alpha_code
 from adreamer_jax.prior.noise import epsilon_of
 from adreamer_jax.prior.oracle import oracle_prior
 from adreamer_jax.scene.bones import BonesSpec, init_bones
-from adreamer_jax.scene.field import FieldSpec, init_field, query
+from adreamer_jax.scene.field import FieldSpec, init_field
 from adreamer_jax.scene.pose import PoseSpec, init_pose
 from adreamer_jax.systems.animatable.distill import Views, draw_rays
 from adreamer_jax.systems.animatable.model import Model
@@ -118,7 +117,8 @@ def knowing_prior(config, *, side, views=4):
         gap = jnp.sum((latents[:views] - jnp.sqrt(a) * clean) ** 2, axis=(1, 2, 3, 4))
         believed = jax.nn.softmax(-0.5 * gap / (1.0 - a))
         mean = jnp.einsum("f,f...->...", believed, clean)
-        return epsilon_of(as_clean, jnp.concatenate([mean, mean]), latents, t)
+        both = jnp.tile(mean, (latents.shape[0] // views, 1, 1, 1))
+        return epsilon_of(as_clean, both, latents, t)
 
     return blind._replace(
         encode=lambda weights, image, mask=None: alpha_code(image, mask),
@@ -128,30 +128,8 @@ def knowing_prior(config, *, side, views=4):
     )
 
 
-def painted(model, *, seed=1):
-    """The model in two colors: red where x > 0, blue where x < 0, by a fitted head."""
-    points = jax.random.uniform(
-        jax.random.key(seed), (2048, 3), minval=-0.7, maxval=0.7
-    )
-    share = jax.nn.sigmoid(8.0 * points[:, :1])
-    wanted = share * jnp.array([0.9, 0.2, 0.1]) + (1 - share) * jnp.array(
-        [0.1, 0.3, 0.9]
-    )
-    optimizer = optax.adam(2e-2)
-
-    def loss(field):
-        return jnp.mean((query(field, points).color - wanted) ** 2)
-
-    def step(carry, _):
-        field, state = carry
-        updates, state = optimizer.update(jax.grad(loss)(field), state)
-        return (optax.apply_updates(field, updates), state), None
-
-    def fit(field):
-        return jax.lax.scan(step, (field, optimizer.init(field)), None, length=150)[0]
-
-    field, _ = jax.jit(fit)(model.field)
-    assert float(loss(field)) < 0.01, float(loss(field))
-    return model.replace(
-        field=model.field.replace(paint=field.paint, color=field.color)
-    )
+def vivid(model):
+    """The model in strong colors that change from place to place."""
+    *hidden, last = model.field.color
+    strong = last | {"weight": 60.0 * last["weight"]}
+    return model.replace(field=model.field.replace(color=[*hidden, strong]))

@@ -34,12 +34,11 @@ from adreamer_jax.systems.animatable.clipdata import (
     start_of,
     training_size,
 )
-from adreamer_jax.systems.animatable.distill import (
+from adreamer_jax.systems.animatable.distill import read_prior, with_csd
+from adreamer_jax.systems.animatable.front import (
     best_front,
     find_front_at,
-    read_prior,
     start_front,
-    with_csd,
 )
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model

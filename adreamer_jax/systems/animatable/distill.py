@@ -9,6 +9,7 @@ warp into the one canonical model. Letters: v views, r rays.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adreamer_jax.core.camera import (
     camera_rays,
@@ -34,7 +34,6 @@ from adreamer_jax.objective.distill import (
     clean_target,
     distill_loss,
     form_weight,
-    noised,
     sample_time,
     time_window,
 )
@@ -183,27 +182,26 @@ def group_gradient(
     """`csd_gradient` of one group of views."""
     view_key, ray_key, prior_key = jax.random.split(key, 3)
     views = sample_views(config, prior, upkeep, view_key)
-    side = config.csd.resolution
-    total = prior.num_views * side * side
-    chunk = chunk_rays(config, model, total)
-    rays = interleaved(jnp.arange(total), chunk=chunk)
+    *pictures, lost = draw_views(config, stop(model), upkeep, step, views, ray_key)
+    pull, metrics = judge(config, prior, frozen, views, pictures, step, prior_key)
     moving, whole = split_moving(model, config.csd.moves)
+    total = pull[1].size
+    chunk = chunk_rays(config, model, total)
+    pull = [x.reshape(total, *x.shape[3:]) for x in pull]
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
-        return draw_rays(config, whole(moving), upkeep, step, views, ray_key, index)
+        model = whole(moving)
+        return draw_rays(config, model, upkeep, step, views, ray_key, index)[:2]
 
-    *parts, lost = map_chunks(partial(draw, stop(moving)), rays, chunk=chunk)
-    color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
-    shape = (prior.num_views, side, side)
-    pictures = (color.reshape(*shape, 3), mask.reshape(shape))
-    pull, metrics = judge(config, prior, frozen, views, pictures, step, prior_key)
-    pull = [x.reshape(total, *x.shape[3:]) for x in pull]
-    pull = tuple(interleaved(x, chunk=chunk, mode="constant") for x in pull)
     grads = deferred_gradient(
-        lambda p, index: draw(p, index)[:2], moving, rays, pull, chunk=chunk
+        draw,
+        moving,
+        interleaved(jnp.arange(total), chunk=chunk),
+        tuple(interleaved(x, chunk=chunk, mode="constant") for x in pull),
+        chunk=chunk,
     )
     zero = jax.tree.map(jnp.zeros_like, model)
-    metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": jnp.sum(lost)}
+    metrics |= {"csd/opacity": jnp.mean(pictures[1]), "csd/overflow": lost}
     return split_moving(zero, config.csd.moves)[1](grads), metrics
 
 
@@ -242,92 +240,6 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
     return Views(camera, seen, time, box)
 
 
-def find_front_at(config: Any) -> int | None:
-    """The step before which the front is looked for: the first one of distillation."""
-    if not config.data.views.find_front:
-        return None
-    at, values = zip(*(config.ramp.csd or ((0.0, 1.0),)), strict=True)
-    progress = np.arange(config.run.steps) / config.run.steps
-    return int(np.argmax(np.interp(progress, at, values) > 0))
-
-
-def start_front(config: Any, step: int | None) -> dict[str, Array]:
-    """The recipe's front, where upkeep is to hold the one that will be found."""
-    front = jnp.radians(jnp.float32(config.data.views.azimuth_offset_deg))
-    return {} if step is None else {"front": front}
-
-
-def best_front(
-    config: Any,
-    prior: Prior,
-    model: Model,
-    upkeep: dict,
-    frozen: dict,
-    step: Int[Array, ""],
-) -> Float[Array, ""]:
-    """The azimuth of the front that the prior believes, of eight about the recipe's."""
-    first = jnp.radians(config.data.views.azimuth_offset_deg)
-    fronts = first + 2.0 * jnp.pi * jnp.arange(8) / 8
-    key = jax.random.fold_in(jax.random.key(config.run.seed), step)
-    errors = front_errors(config, prior, model, upkeep, frozen, step, key, fronts)
-    return fronts[jnp.argmin(errors)]
-
-
-def front_errors(
-    config: Any,
-    prior: Prior,
-    model: Model,
-    upkeep: dict,
-    frozen: dict,
-    step: Int[Array, ""],
-    key: Key,
-    fronts: Float[Array, "n"],
-    *,
-    draws: int = 8,
-) -> Float[Array, "n"]:
-    """How badly the prior foresees the noise if the front lies at each azimuth.
-
-    The same pictures under the same noise, told to be seen from other sides: who knows
-    faces from tails foresees best where the front is. Mean squared error over some
-    draws of views, times and noise.
-    """
-    side, shares = config.csd.resolution, prior.schedule.alphas_cumprod
-    total = prior.num_views * side * side
-    chunk = chunk_rays(config, model, total)
-    up = jnp.asarray(config.data.views.up, jnp.float32)
-    denoise = partial(prior.denoise, frozen["prior"])
-    text = jnp.repeat(frozen["contexts"][1:], prior.num_views, axis=0)
-
-    def one(key):
-        view_key, ray_key, time_key, noise_key = jax.random.split(key, 4)
-        views = sample_views(config, prior, upkeep | {"front": 0.0}, view_key)
-        parts = map_chunks(
-            partial(draw_rays, config, model, upkeep, step, views, ray_key),
-            interleaved(jnp.arange(total), chunk=chunk),
-            chunk=chunk,
-        )
-        color, mask = (in_order(x, chunk=chunk, total=total) for x in parts[:2])
-        shape = (prior.num_views, side, side)
-        latents = prior.encode(
-            frozen["prior"], color.reshape(*shape, 3), mask.reshape(shape)
-        )
-        noise = jax.random.normal(noise_key, latents.shape)
-        t = sample_time(time_key, (0.3, 0.8), steps=shares.shape[0])
-        z = noised(latents.astype(jnp.float32), noise, shares[t])
-        each = jnp.full(z.shape[:1], t)
-
-        def error(front):
-            turn = facing(up, 0.0) @ facing(up, front).T
-            pose = views.seen.camera_from_object
-            pose = pose.at[..., :3, :3].set(pose[..., :3, :3] @ turn)
-            heard = denoise(z, each, text, views.seen.replace(camera_from_object=pose))
-            return jnp.mean((heard - noise) ** 2)
-
-        return jax.lax.map(error, fronts)
-
-    return jnp.mean(jax.lax.map(one, jax.random.split(key, draws)), axis=0)
-
-
 def occupied_box(grid: Array) -> Float[Array, "2 3"]:
     """Box of the true cells of the cube; the whole cube where there are none."""
     sides = []
@@ -337,6 +249,27 @@ def occupied_box(grid: Array) -> Float[Array, "2 3"]:
         last = grid.shape[axis] - jnp.argmax(along[::-1])
         sides.append(jnp.stack([first, last]) * (2.0 / grid.shape[axis]) - 1.0)
     return jnp.stack(sides, axis=-1)
+
+
+def draw_views(
+    config: Any,
+    model: Model,
+    upkeep: dict,
+    step: Int[Array, ""],
+    views: Views,
+    key: Key,
+) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w"], Float[Array, ""]]:
+    """Premultiplied colors and masks of all views; how many samples found no slot."""
+    shape = (views.camera.focal.shape[0], *views.camera.size)
+    total = math.prod(shape)
+    chunk = chunk_rays(config, model, total)
+    color, mask, lost = map_chunks(
+        partial(draw_rays, config, model, upkeep, step, views, key),
+        interleaved(jnp.arange(total), chunk=chunk),
+        chunk=chunk,
+    )
+    color, mask = (in_order(x, chunk=chunk, total=total) for x in (color, mask))
+    return color.reshape(*shape, 3), mask.reshape(shape), jnp.sum(lost)
 
 
 def draw_rays(
