@@ -12,7 +12,7 @@ from adreamer_jax.data.gait import POSES
 from adreamer_jax.data.species import COLORS, SPECIES
 from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS, Individual
 
-__all__ = ["VOCABULARY", "caption", "describe"]
+__all__ = ["VOCABULARY", "caption", "describe", "prompt"]
 
 _SPECIES_WORDS = {
     "rabbit": ("rabbit", "bunny"),
@@ -103,6 +103,12 @@ def describe(
     )
     opening = _OPENINGS[random.integers(len(_OPENINGS))]
     return " ".join(w for w in (opening, _article(words), words) if w)
+
+
+def prompt(species: str, *, color: str = "", pose: str = "") -> str:
+    """The plainest caption: "a red fox walking"."""
+    words = " ".join(word for word in (color, species, pose) if word)
+    return f"{_article(words)} {words}"
 
 
 def _order(random, front: list[str], noun: str, after: str, pose: str) -> str:

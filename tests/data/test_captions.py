@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adreamer_jax.data import zoo
-from adreamer_jax.data.captions import VOCABULARY, caption, describe
+from adreamer_jax.data.captions import VOCABULARY, caption, describe, prompt
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,8 @@ def test_a_description_says_what_is_given_and_nothing_else():
     spotted = {describe(random, "pig", pattern="spotted") for _ in range(60)}
     assert any("with spots" in t for t in spotted)
     assert any("spotted" in t for t in spotted)
+
+
+def test_the_plainest_captions():
+    assert prompt("fox", color="red", pose="walking") == "a red fox walking"
+    assert prompt("owl") == "an owl" and prompt("owl", color="blue") == "a blue owl"

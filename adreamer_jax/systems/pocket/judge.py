@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from adreamer_jax.data.captions import VOCABULARY, describe
+from adreamer_jax.data.captions import VOCABULARY, describe, prompt
 from adreamer_jax.data.gait import poses_of
 from adreamer_jax.data.species import COLORS, SPECIES, TRAINING_SPECIES
 from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
@@ -308,9 +308,10 @@ def frozen_of(config: Any, cache: Path, tokenize) -> dict[str, Any]:
     sets = held_out_sets(config, cache, count=config.run.validation_sets)
     rows = range(len(sets["images"]))
     shown = np.stack([_numbers(sets, i) for i in rows])
-    species = [f"a {name}" for name in TRAINING_SPECIES]
-    colors = [[f"a {c} {NAMES['species'][s[0]]}" for c in COLORS] for s in shown]
-    poses = [[f"a {NAMES['species'][s[0]]} {p}" for p in NAMES["pose"]] for s in shown]
+    species = [prompt(name) for name in TRAINING_SPECIES]
+    own = [NAMES["species"][row[0]] for row in shown]
+    colors = [[prompt(name, color=c) for c in COLORS] for name in own]
+    poses = [[prompt(name, pose=p) for p in NAMES["pose"]] for name in own]
     possible = np.array([
         [p in poses_of(SPECIES[NAMES["species"][s[0]]]) for p in NAMES["pose"]]
         for s in shown
