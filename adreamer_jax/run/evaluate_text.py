@@ -1,8 +1,8 @@
 """Measure how well a generated model shows its prompt: evaluation.json, "generate".
 
-The model is drawn as a video of its motion, each frame from another azimuth step by
-step, and at rest from all sides. A CLIP judges the pictures: the embedded one, which
-knows the zoo's words, or the one that ``generate.judge`` names.
+The model is drawn in its whole motion from four sides, and its exported mesh at rest
+from all around. A CLIP judges the pictures: the embedded one, which knows the zoo's
+words only, or the one that ``generate.judge.name`` says.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.run.evaluate import write_evaluation
+from adreamer_jax.run.mesh_picture import carried, mesh_pictures
 from adreamer_jax.run.progress import say
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
 from adreamer_jax.types import Asset, Camera, Float, Params, System, TrainState
 
-__all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of"]
+__all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of", "rest_pictures"]
 
 _FOV, _ELEVATION = 0.7, 0.25  # radians
 
@@ -66,6 +67,21 @@ def pictures_of(
     return videos
 
 
+def rest_pictures(
+    asset: Asset, *, side: int, count: int = 8
+) -> Float[np.ndarray, "count h w 3"]:
+    """The rest mesh in its colors from all around, over white."""
+    around = 2.0 * np.pi * np.arange(count) / count
+    vertices = np.asarray(asset.vertices, np.float64)
+    pictures = []
+    for camera in cameras_of(vertices, around, side=side):
+        local = carried(np.asarray(camera.camera_from_object, np.float64), vertices)
+        values = np.concatenate([camera.focal, camera.center]).astype(float)
+        size, colors = (side, side), [asset.colors]
+        pictures += mesh_pictures(local, asset.faces, colors, values, size)
+    return np.stack(pictures).astype(np.float32) / 255.0
+
+
 def evaluate_text(
     system: System,
     state: TrainState,
@@ -91,7 +107,11 @@ def evaluate_text(
     figures = [scores(clip, {prompt: video}, among=among) for video in videos.values()]
     numbers = [k for k, v in figures[0].items() if isinstance(v, float)]
     out = figures[0] | {k: float(np.mean([f[k] for f in figures])) for k in numbers}
-    out = {"prompt": prompt, "sides": len(videos), "frames": most} | out
+    rest = scores(clip, {prompt: rest_pictures(asset, side=side)}, among=among)
+    del rest["clip_t"]  # of frames of a video alone
+    shown = len(next(iter(videos.values())))
+    out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
+    out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}
     write_evaluation(Path(workdir), out, stage="generate")
     say(", ".join(f"{k} {out[k]:.1f}" for k in numbers))
     return out

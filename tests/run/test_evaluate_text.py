@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.core.camera import project
@@ -14,13 +15,21 @@ from tests.run.capsule import make_asset, make_system
 def test_cameras_hold_all_vertices():
     vertices = np.random.default_rng(0).normal(np.arange(1, 4), size=(200, 3))
     for camera in et.cameras_of(vertices, (0.3, 2.0, 5.0), side=32):
-        pixels, depth = project(camera, vertices.astype(np.float32))
+        pixels, depth = project(camera, jnp.asarray(vertices, jnp.float32))
         assert np.all(depth > 0) and np.all((pixels > 0) & (pixels < 32))
 
 
 def test_frames_are_spread_over_the_whole_motion():
     assert et.frames_of(60, 4) == [0, 19, 39, 59]
     assert et.frames_of(3, 12) == [0, 1, 2]
+
+
+def test_the_rest_mesh_is_seen_from_all_around():
+    pictures = et.rest_pictures(make_asset(), side=24)
+    assert pictures.shape == (8, 24, 24, 3) and pictures.max() <= 1.0
+    shown = (pictures < 0.99).any(-1).mean((1, 2))
+    assert np.all((shown > 0.02) & (shown < 0.9))
+    assert np.all(pictures[:, 0] == 1.0)  # nothing is cut off
 
 
 def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
@@ -40,9 +49,10 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
         make_system(asset), None, None, tmp_path, prompt="a capsule",
         among=("a ball",), judge="somewhere", side=16, most=3,
     )  # fmt: skip
-    assert seen == [(3, 16, 16, 3)] * 4
+    assert seen == [(3, 16, 16, 3)] * 4 + [(8, 16, 16, 3)]
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
+    assert known["generate"]["rest"]["clip_score"] == out["clip_score"]
     assert known["shape"]["f2"] == 0.9 and known["generate"]["judge"] == "fake"
     write_evaluation(tmp_path, {"shape": {"f2": 0.5}})
     known = json.loads((tmp_path / "evaluation.json").read_text())

@@ -21,8 +21,9 @@ STEPS = 5
 def second_recipe(**changes):
     """The tiny recipe with a second stage; changes are dotted keys below generate."""
     config = tiny_recipe()
-    config.csd.update(dict(resolution=8, samples=8, share=1.0))
+
     config.generate = load_recipe("generate.py:smoke").generate
+    config.generate.csd.update(dict(resolution=8, samples=8, share=1.0))
     config.generate.run.update(dict(steps=STEPS, refresh_every=2))
     for key, value in changes.items():
         *path, last = key.split(".")
@@ -34,8 +35,8 @@ def second_recipe(**changes):
 
 
 @pytest.fixture(scope="module")
-def extracted(tiny, trained):
-    state, _ = trained
+def extracted(tiny):
+    state = tiny.start
     motion = 0.2 * jax.random.normal(jax.random.key(5), state.params.bones.motion.shape)
     bones = state.params.bones.replace(motion=motion)
     state = state.replace(params=state.params.replace(bones=bones))
@@ -53,7 +54,8 @@ def second(tiny, extracted, tmp_path_factory):
             config, tiny.clip, tmp_path_factory.mktemp("cache"), extracted.model,
             extracted.skeleton, prior=(fixed_prior(), wanted),
         )  # fmt: skip
-        return SimpleNamespace(config=config, system=system, frozen=frozen)
+        start = jax.jit(system.init)(jax.random.key(0), frozen)
+        return SimpleNamespace(config=config, system=system, frozen=frozen, start=start)
 
     return build
 
@@ -72,7 +74,6 @@ def made(second):
         return state, metrics
 
     made.walk = walk
-    made.start = made.system.init(jax.random.key(0), made.frozen)
     return made
 
 
@@ -132,7 +133,7 @@ def test_shape_begins_anew_where_asked(second, extracted):
     made = second(**{"start.shape": "fresh", "start.color": "keep", "loss.csd": 0.0})
     assert "prior" not in made.frozen
     old = by_name(extracted.model)
-    new = by_name(made.system.init(jax.random.key(0), made.frozen).params)
+    new = by_name(made.start.params)
     fresh = {name for name in old if not np.array_equal(old[name], new[name])}
     assert fresh and all(
         name.startswith(("field/shape", "field/sdf")) for name in fresh

@@ -1,0 +1,61 @@
+"""Every arm is a recipe anybody can run, and all of them end in one table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adreamer_jax.run import ablate as ab
+from adreamer_jax.run import pipeline
+from adreamer_jax.run.recipe import differences, load_recipe
+
+
+@pytest.fixture
+def config():
+    return load_recipe("ablation.py:smoke").unlock()
+
+
+def test_an_arm_differs_from_the_full_recipe_by_what_it_says(config):
+    full = ab.arm_recipe(config, "full", "", "a tiger", Path("x"))
+    for arm, changes in config.ablation.changes.items():
+        made = ab.arm_recipe(config, arm, "", "a tiger", Path("x"))
+        keys = {key for key, _ in changes} | ({"generate.source"} - {arm == "full"})
+        keys -= {"generate.source"} if arm == "full" else set()
+        found = differences(full.to_dict(), made.to_dict())
+        assert set(found) <= keys and set(found) >= keys - {"generate.csd.space"}, arm
+
+
+def test_unknown_arms_and_keys_are_refused(config):
+    with pytest.raises(ValueError, match=r"ablation\.arms must be of .*, got nothing"):
+        ab.arm_recipe(config, "nothing", "", "a tiger", Path("x"))
+    config.ablation.changes.without_bone = (("generate.loss.bones", 0.0),)
+    with pytest.raises(ValueError, match=r"generate\.loss\.bone"):
+        ab.arm_recipe(config, "without_bone", "", "a tiger", Path("x"))
+
+
+def test_all_arms_run_and_become_one_table_and_one_page(config, tmp_path, monkeypatch):
+    done = []
+
+    def do(job, made, workdir):
+        done.append((workdir.name, made.generate.source, made.generate.prompt))
+        workdir.mkdir(parents=True)
+        figures = {"generate": {"clip_score": 30.0 + len(done), "judge": "toy"}}
+        (workdir / "evaluation.json").write_text(json.dumps(figures))
+
+    monkeypatch.setattr(pipeline, "do", do)
+    config.ablation.arms = ("full", "without_bone")
+    config.ablation.prompts = ("a tiger", "a <bear>")
+    page = ab.ablate(config, tmp_path).read_text()
+    assert [name for name, _, _ in done] == ["full", "without_bone"] * 2
+    assert done[1][1] == str(tmp_path / "embedded-a-tiger" / "full")
+    assert (
+        done[3][2] == "a <bear>" and "a &lt;bear&gt;" in page and "<bear>" not in page
+    )
+    text = (tmp_path / "ablation.md").read_text()
+    assert text.splitlines()[0] == "| clip, prompt | arm | CLIP score |"
+    assert "| embedded, a tiger | without bone | 32.0 |" in text
+
+
+def test_an_arm_without_figures_leaves_its_cells_empty():
+    rows = [("c", "full", {"CLIP score": 1.0}), ("c", "without_csd", {})]
+    assert ab.table(rows).splitlines()[-1] == "| c | without csd |  |"
