@@ -44,19 +44,23 @@ def set_backend(cache: str | None = CACHE) -> None:
             os.environ["XLA_FLAGS"] = f"{flags} {SCATTER_FLAG}".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        _set_cache(Path(cache).expanduser())
+        _set_cache(cache)
     from absl import logging
 
     logging.set_verbosity(logging.WARNING)  # orbax prints very long INFO lines
 
 
-def _set_cache(folder: Path) -> None:
+def _set_cache(cache: str) -> None:
     """Keep every compiled program; jax alone would leave the quick ones out."""
     import jax
 
     try:
+        folder = Path(cache).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+        writable = os.access(folder, os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: nobody knows where home is
+        writable = False
+    if not writable:
         return  # a home that cannot be written costs compile time, not the run
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -40,6 +40,8 @@ def test_a_cache_that_cannot_be_made_is_no_error(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     devices.set_backend(cache=str(tmp_path / "file" / "cache"))
     assert jax.config.jax_compilation_cache_dir == before
+    devices.set_backend(cache="~nobody-of-this-name/cache")  # a home nobody knows
+    assert jax.config.jax_compilation_cache_dir == before
 
 
 def test_importing_the_program_starts_no_backend():
