@@ -86,7 +86,7 @@ def test_every_file_has_a_test_of_its_name(path):
 
 def test_the_readme_has_commands():
     assert len(COMMANDS) >= 6
-    assert COMMANDS[0] == "python main.py --config=configs/extract.py"
+    assert COMMANDS[0] == "python main.py --config=configs/csd.py"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
