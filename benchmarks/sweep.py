@@ -25,7 +25,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "seed1": {"run.seed": 1},
     "seed2": {"run.seed": 2},
     "no_symmetry": {"scene.field.symmetric": False},
-    "no_cameras": {"data.cameras": "constant", "optimizer.rates.camera": 1e-2},
+    "no_cameras": {"data.cameras": "constant"},
     "no_flow": {"loss.flow": 0.0},
     "matching": {"loss.match": 0.2, "loss.feature": 0.02},
     "no_cycle": {"loss.cycle": 0.0},
