@@ -142,6 +142,34 @@ SETS = {
 }
 
 
+SD_SCHEDULE = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "clip_sample": False,
+}
+
+
+def posteriors():
+    """Mean and variance of diffusers' DDPM at ten steps from the stored start state."""
+    from diffusers import DDPMScheduler
+
+    io = load_file(GOLDEN / "schedulers" / "io.safetensors")
+    scheduler = DDPMScheduler(**SD_SCHEDULE)
+    scheduler.set_timesteps(10)
+    x = io["ddim_eps_traj"][0]
+    means, variances = [], []
+    for t in scheduler.timesteps:
+        output = 0.7 * x * torch.cos(t / 1000) + 0.1 * torch.sin(3 * x)
+        seeded = torch.Generator().manual_seed(0)
+        found = scheduler.step(output, t, x, generator=seeded).prev_sample
+        variances.append(scheduler._get_variance(t))
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        means.append(found - (t > 0) * variances[-1] ** 0.5 * noise)
+    yield "ddpm mean", torch.stack(means), io["ddpm_posterior_mean"]
+    yield "ddpm variance", torch.stack(variances), io["ddpm_variance"]
+
+
 def samplers():
     """What diffusers' DDIM gives for the stored start state, by name of trajectory."""
     from diffusers import DDIMScheduler
@@ -153,14 +181,7 @@ def samplers():
         "eps_eta1": {},
         "eps_offset0_one": {"steps_offset": 0, "set_alpha_to_one": True},
     }
-    sd = {
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "steps_offset": 1,
-        "set_alpha_to_one": False,
-        "clip_sample": False,
-    }
+    sd = SD_SCHEDULE | {"steps_offset": 1, "set_alpha_to_one": False}
     for name, changes in variants.items():
         scheduler = DDIMScheduler(**(sd | changes))
         scheduler.set_timesteps(10)
@@ -172,7 +193,7 @@ def samplers():
             if name.endswith("eta1"):
                 fresh = {"eta": 1.0, "variance_noise": io["eta1_noise"][i]}
             states.append(scheduler.step(output, t, x, **fresh).prev_sample)
-        yield name, torch.stack(states), io[f"ddim_{name}_traj"]
+        yield f"ddim {name}", torch.stack(states), io[f"ddim_{name}_traj"]
 
 
 def load_weights(network, weights):
@@ -214,8 +235,8 @@ def check():
         io = load_file(GOLDEN / name / "io.safetensors")
         found = run_eval(network, run, io)
         worst[name] = max(float((x - io[key]).abs().max()) for key, x in found.items())
-    for name, found, stored in samplers():
-        worst[f"ddim {name}"] = float((found - stored).abs().max())
+    for name, found, stored in (*samplers(), *posteriors()):
+        worst[name] = float((found - stored).abs().max())
     for name, value in worst.items():
         print(f"{name:24s} {value:.1e}")
     if max(worst.values()) > ATOL:

@@ -5,12 +5,14 @@ Every network is the published class in a tiny size with random weights. Layers 
 write to a residual stream are small, so that a wrong epsilon shows; heights differ
 from widths and times differ from each other, so that a swap shows.
 
-    python tools/golden_unets.py --folder=/tmp/golden
-    python tools/golden_unets.py --folder=/tmp/golden --mvdream=CHECKOUT mvdream_unet
+    python tools/golden_unets.py check             stored outputs = torch's now
+    python tools/golden_unets.py make --folder=F   a fresh set of each
+    ... --mvdream=CHECKOUT                         of ashawkey/mvdream_diffusers too
+    ... --ldm=CHECKOUT                             of bytedance/MVDream too
 
-The second form reads the class of MVDream and ImageDream from a checkout of
-ashawkey/mvdream_diffusers (it needs einops), with plain softmax for xformers.
-The numbers differ from those in the repository (another seed); the tests must pass.
+The last two read the classes from a checkout (they need einops and omegaconf), with
+plain softmax for xformers. `make` takes another seed than the repository's sets; the
+tests must pass with these too.
 """
 
 import argparse
@@ -22,8 +24,10 @@ import types
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+ATOL = 2e-5
 SEED = 20
 SILENT = re.compile(
     r"(^|\.)(conv2|out_layers\.3|proj_in|to_out\.0|ff\.net\.2|conv4\.3"
@@ -233,8 +237,8 @@ LDM = {
 }
 
 
-def multi_view(checkout, config):
-    """The class of the checkout, with the two packages that it imports replaced."""
+def stand_ins():
+    """Replace the packages that the classes import and that need a GPU or a window."""
     importlib.import_module("diffusers.models.modeling_utils")  # before the stand-ins
 
     def softmax_attention(q, k, v, attn_bias=None, op=None):
@@ -251,8 +255,35 @@ def multi_view(checkout, config):
     kiui.cam = cameras
     sys.modules |= {"xformers": package, "xformers.ops": ops}
     sys.modules |= {"kiui": kiui, "kiui.cam": cameras}
-    sys.path.insert(0, str(checkout))
+
+
+def multi_view(checkout, config):
+    """The class of a checkout of ashawkey/mvdream_diffusers."""
+    stand_ins()
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    config = {k: v for k, v in config.items() if not k.startswith("_")}
     return importlib.import_module("mv_unet").MultiViewUNetModel(**config)
+
+
+def original(checkout, config):
+    """UNet and autoencoder of a checkout of bytedance/MVDream."""
+    stand_ins()
+    package = types.ModuleType("mvdream")  # its own __init__ imports what we lack
+    package.__path__ = [str(checkout / "mvdream")]
+    sys.modules["mvdream"] = package
+    layers = "mvdream.ldm.modules.diffusionmodules.openaimodel"
+    unet = importlib.import_module(layers).MultiViewUNetModel(
+        use_spatial_transformer=True,
+        use_linear_in_transformer=True,
+        legacy=False,
+        use_checkpoint=False,
+        **config["unet_config"],
+    )
+    models = importlib.import_module("mvdream.ldm.models.autoencoder")
+    loss = {"target": "torch.nn.Identity"}
+    vae = models.AutoencoderKL(config["ddconfig"], loss, config["embed_dim"])
+    return unet, vae
 
 
 def cameras(count):
@@ -315,23 +346,184 @@ def imagedream_unet(folder, generator, checkout):
     write(folder, "imagedream_unet", config, network.state_dict(), io, note)
 
 
+def mvdream_ldm(folder, generator, checkout):
+    """The original UNet and autoencoder, in the layout of the published .pt file."""
+    config = {
+        "unet_config": {**LDM, "channel_mult": [1, 1]},
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": 4,
+            "resolution": 16,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": 32,  # the class has 32 groups in every norm
+            "ch_mult": [1, 1],
+            "num_res_blocks": 1,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+        "embed_dim": 4,
+        "scale_factor": 0.18215,
+        "linear_start": 0.00085,
+        "linear_end": 0.012,
+    }
+    unet, vae = original(checkout, config)
+    fill(unet, generator, halves=True)
+    fill(vae, generator, halves=True)
+    io = {"in.x": randn(generator, 4, 4, 4, 8), "in.timesteps": torch.full((4,), 77)}
+    io |= {"in.context": randn(generator, 4, 7, 24), "in.camera": cameras(4)}
+    io |= {"in.image": 0.5 * randn(generator, 1, 3, 8, 16)}
+    io |= {"in.z": randn(generator, 1, 4, 4, 8)}
+    io |= run_original(unet, vae, io)
+    state = {f"model.diffusion_model.{k}": v for k, v in unet.state_dict().items()}
+    state |= {f"first_stage_model.{k}": v for k, v in vae.state_dict().items()}
+    note = "Tiny UNet and autoencoder of the original code; model.pt holds the same."
+    write(folder, "mvdream_ldm", config, state, io, note)
+    halves = {k: v.half() for k, v in state.items()}
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    halves["alphas_cumprod"] = torch.cumprod(1 - betas, 0).float()
+    torch.save(halves, folder / "mvdream_ldm" / "model.pt")
+
+
+def run_original(unet, vae, io):
+    """Outputs of both original networks."""
+    with torch.no_grad():
+        arrays = io["in.x"], io["in.timesteps"], io["in.context"]
+        out = unet(*arrays, camera=io["in.camera"], num_frames=4)
+        posterior = vae.encode(io["in.image"])
+        return {
+            "out.sample": out,
+            "out.mean": posterior.mean,
+            "out.logvar": posterior.logvar,
+            "out.decoded": vae.decode(io["in.z"]),
+        }
+
+
+def stored(name):
+    """Config, widened weights, inputs and outputs of a set of the repository."""
+    folder = GOLDEN / name
+    state = load_file(folder / "model.safetensors")
+    state = {k: v.float() for k, v in state.items()}
+    config = json.loads((folder / "config.json").read_text())
+    return config, state, load_file(folder / "io.safetensors")
+
+
+def part(state, prefix):
+    """The tensors behind a prefix."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def of_diffusers(name):
+    """Outputs of a UNet's stored weights and inputs by the class of diffusers."""
+    import diffusers
+
+    config, state, io = stored(name)
+    kind = "UNet3DConditionModel" if name == "unet3d" else "UNet2DConditionModel"
+    network = getattr(diffusers, kind).from_config(config).eval()
+    network.load_state_dict(state)
+    sample = io["in.sample"].requires_grad_()
+    out = network(sample, io["in.timesteps"], io["in.encoder_hidden_states"]).sample
+    found = {"out.sample": out}
+    if "in.cotangent" in io:
+        (slope,) = torch.autograd.grad(out, sample, io["in.cotangent"])
+        found["out.grad_sample"] = slope
+    return found, io
+
+
+def of_controlnet(name):
+    """Residuals, and the output of the UNet that they steer."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    config, state, io = stored(name)
+    control = ControlNetModel.from_config(config["controlnet"]).eval()
+    control.load_state_dict(part(state, "controlnet."))
+    unet = UNet2DConditionModel.from_config(config["unet"]).eval()
+    unet.load_state_dict(part(state, "unet."))
+    arrays = io["in.sample"], io["in.timesteps"], io["in.encoder_hidden_states"]
+    scale = config["conditioning_scale"]
+    down, middle = control(
+        *arrays, io["in.controlnet_cond"], conditioning_scale=scale, return_dict=False
+    )
+    found = {"out.mid": middle} | {f"out.down.{i}": x for i, x in enumerate(down)}
+    found["out.unet_sample"] = unet(
+        *arrays,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=middle,
+    ).sample
+    return found, io
+
+
+def of_checkout(name, checkout):
+    """Outputs of MVDream or ImageDream by the class of their checkout."""
+    config, state, io = stored(name)
+    network = multi_view(checkout, config).eval()
+    network.load_state_dict(state)
+    arrays = io["in.x"].clone(), io["in.timesteps"], io["in.context"]
+    if name == "imagedream_unet":
+        given = {"ip": io["in.ip"].repeat_interleave(5, dim=0), "num_frames": 5}
+        out = network(*arrays, camera=io["in.camera"], ip_img=io["in.ip_img"], **given)
+        return {"out.sample": out}, io
+    found = {"out.sample": network(*arrays, camera=io["in.camera"], num_frames=4)}
+    found["out.sample_2d_nocam"] = network(*arrays, camera=None, num_frames=1)
+    return found, io
+
+
+def of_original(name, checkout):
+    """Outputs of the original MVDream by its own classes."""
+    config, state, io = stored(name)
+    unet, vae = original(checkout, config)
+    unet.load_state_dict(part(state, "model.diffusion_model."))
+    vae.load_state_dict(part(state, "first_stage_model."))
+    return run_original(unet.eval(), vae.eval(), io), io
+
+
+def check(names, options):
+    """Print the largest difference of each set; raise above the limit."""
+    worst = {}
+    for name in names:
+        if name in PLAIN:
+            run = of_controlnet if name == "controlnet" else of_diffusers
+            found, io = run(name)
+        elif name == "mvdream_ldm":
+            found, io = of_original(name, options.ldm)
+        else:
+            found, io = of_checkout(name, options.mvdream)
+        differences = [float((x - io[key]).abs().max()) for key, x in found.items()]
+        worst[name] = max(differences)
+        print(f"{name:24s} {worst[name]:.1e}  ({len(found)} outputs)")
+    if max(worst.values()) > ATOL:
+        raise SystemExit(f"differences must be below {ATOL}, got {max(worst.values())}")
+
+
 PLAIN = {f.__name__: f for f in (unet2d_sd21, unet2d_sd15, controlnet, unet3d)}
-OF_CHECKOUT = {f.__name__: f for f in (mvdream_unet, imagedream_unet)}
+OF_CHECKOUT = {f.__name__: f for f in (mvdream_unet, imagedream_unet, mvdream_ldm)}
 
 
 def main():
-    """Write the sets that are named, or all that need no checkout."""
+    """Check or write the sets that are named, or all whose classes are at hand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(PLAIN))
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("job", choices=("check", "make"))
+    parser.add_argument("names", nargs="*", metavar="SET")
+    parser.add_argument("--folder", type=Path, default=Path("golden"))
     parser.add_argument("--mvdream", type=Path)
+    parser.add_argument("--ldm", type=Path)
     options = parser.parse_args()
-    for name in options.names:
+    names = list(options.names) or [
+        *PLAIN,
+        *(["mvdream_unet", "imagedream_unet"] if options.mvdream else []),
+        *(["mvdream_ldm"] if options.ldm else []),
+    ]
+    if options.job == "check":
+        check(names, options)
+        return
+    for name in names:
         generator = torch.Generator().manual_seed(SEED)
         if name in PLAIN:
             PLAIN[name](options.folder, generator)
         else:
-            OF_CHECKOUT[name](options.folder, generator, options.mvdream)
+            checkout = options.ldm if name == "mvdream_ldm" else options.mvdream
+            OF_CHECKOUT[name](options.folder, generator, checkout)
+        print(f"wrote {options.folder / name}")
 
 
 if __name__ == "__main__":
