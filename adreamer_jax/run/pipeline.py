@@ -316,13 +316,13 @@ def track(model: Model, state: TrainState, workdir: Path, points: str) -> None:
 
 def posed(model: Model, state: TrainState, workdir: Path, pose: str) -> None:
     """Write the model in a pose that a person has set bone by bone."""
-    from adreamer_jax.run.hand_pose import hand_pose
-
     if not pose:
         raise ValueError(
             '--pose must name a file {"bone_03": {"rotation": [0, 0, 30]}}, got '
             "nothing; write --pose=pose.json"
         )
+    from adreamer_jax.run.hand_pose import hand_pose
+
     hand_pose(
         model.system.asset(state, model.frozen),
         pose,
