@@ -23,9 +23,9 @@ from adreamer_jax.run.stages import (
     finished,
     label,
     resolved,
-    run_section,
     source_of,
     stages_of,
+    steps_done,
 )
 from adreamer_jax.run.teach import is_student, teach
 from adreamer_jax.run.train import restore, train
@@ -210,14 +210,16 @@ def build_generation(
 
     folder = Path(source_of(config) or workdir).expanduser()
     host = build_extraction(config, folder, clip, truth)
+    check_extracted(folder, host.run.steps)
     with timed("reading the extracted model"):
         state = trained(host, folder)
         if config.generate.motion:
             host, state = borrowed(config.generate.motion, state)
         skeleton = asset_skeleton(host.system.asset(state, host.frozen))
+    recipe_of_stage = generation.stage_config(config)
     with timed("building the system"):
         system, frozen = generation.make_generation(
-            generation.stage_config(config),
+            recipe_of_stage,
             host.clip,
             Path(workdir) / "cache",
             state.params,
@@ -234,10 +236,20 @@ def build_generation(
         host.truth,
         system,
         frozen,
-        run_section(config, GENERATE),
+        recipe_of_stage.run,
         skeleton=skeleton,
         judged=judged,
     )
+
+
+def check_extracted(folder: Path, steps: int) -> None:
+    """Refuse to start from an extraction that is not at its end."""
+    done = steps_done(folder, EXTRACT)
+    if done < steps:
+        raise ValueError(
+            f"generate.source must be a finished extraction, got {folder} at step "
+            f"{done} of {steps}; run it to its end first"
+        )
 
 
 def borrowed(motion: str, state: TrainState) -> tuple[Model, TrainState]:

@@ -136,7 +136,7 @@ def two(house, config, monkeypatch, tmp_path):
 
     generation = types.SimpleNamespace(
         make_generation=make,
-        stage_config=lambda config: config.generate,
+        stage_config=lambda config: config.generate,  # it has all that toys need
     )
     first = lambda config, clip, cache: (
         toy(config.run.steps)._replace(asset=lambda state, frozen: "asset"),
@@ -224,6 +224,18 @@ def test_another_runs_extraction_may_be_the_start(two, tmp_path):
     assert words(calls) == CHAIN[4:]
     assert not (tmp_path / "other" / "checkpoints" / "extract").exists()
     assert seen[0][1]["vector"].tolist() == seen[-1][1]["vector"].tolist()
+
+
+def test_an_unfinished_extraction_is_no_start(two, tmp_path):
+    _, _, config, workdir = two
+    pipeline.do("train", config, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "extract" / "2")
+    second = config.copy_and_resolve_references().unlock()
+    second.generate.source = str(workdir)
+    with pytest.raises(
+        ValueError, match="a finished extraction, got .* at step 1 of 2"
+    ):
+        pipeline.do("train", second, tmp_path / "other")
 
 
 def test_a_pose_needs_its_file(two):

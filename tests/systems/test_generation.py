@@ -54,8 +54,7 @@ def second(tiny, extracted, tmp_path_factory):
             config, tiny.clip, tmp_path_factory.mktemp("cache"), extracted.model,
             extracted.skeleton, prior=(fixed_prior(), wanted),
         )  # fmt: skip
-        start = jax.jit(system.init)(jax.random.key(0), frozen)
-        return SimpleNamespace(config=config, system=system, frozen=frozen, start=start)
+        return SimpleNamespace(config=config, system=system, frozen=frozen)
 
     return build
 
@@ -74,6 +73,7 @@ def made(second):
         return state, metrics
 
     made.walk = walk
+    made.start = jax.jit(made.system.init)(jax.random.key(0), made.frozen)
     return made
 
 
@@ -133,11 +133,35 @@ def test_shape_begins_anew_where_asked(second, extracted):
     made = second(**{"start.shape": "fresh", "start.color": "keep", "loss.csd": 0.0})
     assert "prior" not in made.frozen
     old = by_name(extracted.model)
-    new = by_name(made.start.params)
+    start = jax.jit(made.system.init)(jax.random.key(0), made.frozen)
+    new = by_name(start.params)
     fresh = {name for name in old if not np.array_equal(old[name], new[name])}
     assert fresh and all(
         name.startswith(("field/shape", "field/sdf")) for name in fresh
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "terms"),
+    [
+        ({"fit.steps": 2}, {"loss/csd", "csd/time"}),
+        ({"loss.rgb": 1.0, "loss.mask": 1.0, "loss.cycle": 1.0}, {"loss/rgb"}),
+        ({"csd.space": "canonical", "loss.skeleton": 0.0}, {"loss/csd"}),
+        ({"csd.moves": "canonical", "csd.groups": 2}, {"loss/csd"}),
+        ({"loss.neighbor": 1.0, "loss.gauge": 1.0, "loss.color_smooth": 1.0,
+          "loss.bone_smooth": 1.0}, {"loss/neighbor", "loss/color_smooth"}),
+    ],
+    ids=lambda value: next(iter(value)),
+)  # fmt: skip
+def test_every_option_gives_a_step_that_keeps_the_shapes(second, changes, terms):
+    made, key = second(**changes), jax.random.key(0)
+    state = jax.eval_shape(made.system.init, key, made.frozen)
+    batch = jax.eval_shape(made.system.sample, made.frozen, key, state.step)
+    new, metrics = jax.eval_shape(made.system.step, state, made.frozen, batch, key)
+    assert terms <= set(metrics)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(state), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def test_boxes_follow_the_shape_and_not_the_masks(made):
