@@ -143,7 +143,7 @@ def facing(
     up = jnp.asarray(up, jnp.float32)
     up = up / jnp.linalg.norm(up)
     sin, cos = jnp.sin(azimuth), jnp.cos(azimuth)
-    level = jnp.array([sin * 1.0, 0.0, cos * 1.0])
+    level = jnp.array([sin, 0.0, cos])
     # Rodrigues' turn from y to up; straight down it is half a turn about x
     x, y, z = up
     tilt = jnp.maximum(1.0 + y, 1e-6)

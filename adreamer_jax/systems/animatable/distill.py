@@ -182,12 +182,13 @@ def group_gradient(
     """`csd_gradient` of one group of views."""
     view_key, ray_key, prior_key = jax.random.split(key, 3)
     views = sample_views(config, prior, upkeep, view_key)
-    *pictures, lost = draw_views(config, stop(model), upkeep, step, views, ray_key)
-    pull, metrics = judge(config, prior, frozen, views, pictures, step, prior_key)
+    still = stop(model)
+    color, mask, lost = draw_views(config, still, upkeep, step, views, ray_key)
+    pull, metrics = judge(config, prior, frozen, views, (color, mask), step, prior_key)
     moving, whole = split_moving(model, config.csd.moves)
-    total = pull[1].size
+    total = mask.size
     chunk = chunk_rays(config, model, total)
-    pull = [x.reshape(total, *x.shape[3:]) for x in pull]
+    flat = [x.reshape(total, *x.shape[3:]) for x in pull]
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
         model = whole(moving)
@@ -197,11 +198,11 @@ def group_gradient(
         draw,
         moving,
         interleaved(jnp.arange(total), chunk=chunk),
-        tuple(interleaved(x, chunk=chunk, mode="constant") for x in pull),
+        tuple(interleaved(x, chunk=chunk, mode="constant") for x in flat),
         chunk=chunk,
     )
     zero = jax.tree.map(jnp.zeros_like, model)
-    metrics |= {"csd/opacity": jnp.mean(pictures[1]), "csd/overflow": lost}
+    metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": lost}
     return split_moving(zero, config.csd.moves)[1](grads), metrics
 
 
