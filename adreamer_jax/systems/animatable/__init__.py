@@ -97,8 +97,10 @@ def make(
     surfaces = Surfaces(config, count)
     refresh_now = jax.jit(partial(refresh, config))
     interior_now = jax.jit(partial(interior, config))
-    front_step = find_front_at(config) if judge is not None else None
-    front_now = jax.jit(partial(best_front, config, judge))
+    front_step = front_now = None
+    if judge is not None:
+        front_step = find_front_at(config)
+        front_now = jax.jit(partial(best_front, config, judge))
 
     def init(key: Key, frozen: dict) -> TrainState:
         features = frozen["features"].shape[-1]
@@ -117,7 +119,7 @@ def make(
             grid, box = refresh_now(state.params, frozen, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
-        if step == front_step:
+        if front_now is not None and step == front_step:
             front = front_now(state.params, state.upkeep, frozen, state.step)
             state = state.replace(upkeep=state.upkeep | {"front": front})
         return state
