@@ -58,6 +58,7 @@ def default() -> ConfigDict:
                 attention_resolutions=(2,),
                 num_head_channels=64,
                 norm_groups=8,
+                text_embed=True,  # the whole text beside the time, as the camera
             ),
             text=dict(
                 hidden_size=128,

@@ -67,6 +67,7 @@ class LdmConfig:
     transformer_depth: int = 1
     context_dim: int = 1024
     camera_dim: int | None = 16
+    text_embed: bool = False  # the last token's state is added to the time too
     ip_dim: int = 0  # tokens that stand for the input picture
     ip_weight: float = 1.0
     norm_groups: int = 32
@@ -165,7 +166,7 @@ class UNetLdm(nn.Module):
             context = self._append_picture(context, features)
             latents = latents.at[self.views - 1 :: self.views].set(picture)
         context, h = context.astype(dtype), latents.astype(dtype)
-        embedding = self._embed(to_rows(time, len(latents)), camera)
+        embedding = self._embed(to_rows(time, len(latents)), camera, context)
 
         h = conv3(config.model_channels, "input_blocks_0_0", dtype)(h)
         h, skips = self._down(self._place(h, 0), embedding, context)
@@ -185,8 +186,8 @@ class UNetLdm(nn.Module):
         tokens = jnp.repeat(tokens, self.views, axis=0).astype(context.dtype)
         return jnp.concatenate([context, tokens], axis=1)
 
-    def _embed(self, time: Array, camera: Array | None) -> Array:
-        """Time and camera in one vector: computed in float32, handed on in dtype."""
+    def _embed(self, time: Array, camera: Array | None, context: Array) -> Array:
+        """Time, camera and the whole text in one vector: in float32, then in dtype."""
         width = 4 * self.config.model_channels
 
         def mlp(x: Array, name: str) -> Array:
@@ -197,6 +198,11 @@ class UNetLdm(nn.Module):
         if camera is not None:
             camera = camera.reshape(len(time), -1).astype(jnp.float32)
             embedding = embedding + mlp(camera, "camera_embed")
+        if self.config.text_embed:
+            whole = context[:, -1].astype(
+                jnp.float32
+            )  # a causal tower ends its text so
+            embedding = embedding + mlp(whole, "text_embed")
         return embedding.astype(self.dtype)
 
     def _down(self, h: Array, embedding: Array, context: Array) -> tuple[Array, list]:

@@ -27,7 +27,14 @@ from adreamer_jax.prior.files import (
 from adreamer_jax.prior.load import read_part, read_schedule
 from adreamer_jax.prior.text import TextConfig, init_text, text_names, text_shapes
 from adreamer_jax.prior.unet_ldm import LdmConfig, init_unet_ldm, unet_ldm_shapes
-from adreamer_jax.prior.write import END, START, word_ids, write_prior, write_tokenizer
+from adreamer_jax.prior.write import (
+    END,
+    START,
+    UNKNOWN,
+    word_ids,
+    write_prior,
+    write_tokenizer,
+)
 from adreamer_jax.systems.pocket.learn import (
     VIEWS,
     Networks,
@@ -188,7 +195,7 @@ def start_params(config: Any, networks: Networks) -> Params:
         keys = jax.random.split(jax.random.key(config.run.seed))
         return {
             "unet": init_unet_ldm(keys[0], networks.unet),
-            "text": with_loud_words(init_text(keys[1], networks.text)),
+            "text": bag_of_words(init_text(keys[1], networks.text)),
         }
     folder = find_folder(name)
     depth = networks.text.num_hidden_layers
@@ -208,16 +215,21 @@ def start_params(config: Any, networks: Networks) -> Params:
     }
 
 
-def with_loud_words(text: Params) -> Params:
-    """Fresh weights of a text tower whose words have spread one.
+def bag_of_words(text: Params) -> Params:
+    """A fresh text tower in which words are loud and all else is silent.
 
-    CLIP's 0.02 is little beside what the first layer adds, an average of all words
-    so far; over a short training the tower would hardly learn to tell them apart.
+    Start, end and padding have no vector and no place has one, so every token behind
+    the words holds a mixture of just those words, and no text at all reads as zero.
+    That much is readable from the first step on, and training leaves it as it is:
+    with CLIP's own start a short training did not learn to listen.
     """
-    words = text["text_model"]["embeddings"]["token_embedding"]["embedding"]
-    loud = words / jnp.std(words)
-    embeddings = text["text_model"]["embeddings"] | {
-        "token_embedding": {"embedding": loud}
+    old = text["text_model"]["embeddings"]
+    words = old["token_embedding"]["embedding"]
+    words = (words / jnp.std(words)).at[: UNKNOWN + 1].set(0.0)
+    places = jnp.zeros_like(old["position_embedding"]["embedding"])
+    embeddings = {
+        "token_embedding": {"embedding": words},
+        "position_embedding": {"embedding": places},
     }
     return {"text_model": text["text_model"] | {"embeddings": embeddings}}
 
@@ -263,6 +275,7 @@ def train_step(
     views = chosen(networks, state.upkeep, sample, frozen["silence"])
 
     def loss_of(params: Params):
+        params = params | {"text": jax.lax.stop_gradient(params["text"])}
         return objective(config, networks, params, views, sample, key)
 
     names = names_of_bands(networks.schedule.alphas_cumprod.shape[0], KINDS)

@@ -39,7 +39,6 @@ from adreamer_jax.systems.pocket import (
     make_optimizer,
     make_tokenizer,
     no_object,
-    with_loud_words,
 )
 from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
 from adreamer_jax.types import Array, Bool, Float, Int, Key, Params, System, TrainState
@@ -137,7 +136,6 @@ def fresh_params(networks: ClipConfig, key: Key) -> Params:
     ids = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     params = dict(init_network(key, Clip(networks), ids, picture))
-    params |= with_loud_words({"text_model": params["text_model"]})
     return params | {"logit_scale": jnp.asarray(np.log(1 / 0.07), jnp.float32)}
 
 
