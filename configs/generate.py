@@ -78,8 +78,10 @@ def default() -> ConfigDict:
         dict(
             every=1,
             guidance=5.0,
-            time_low=((0.0, 0.6), (0.6, 0.02)),
-            time_high=((0.0, 0.98), (0.6, 0.5)),
+            # from a shape that stands already: less noise than from none
+            time_low=((0.0, 0.4), (0.6, 0.02)),
+            time_high=((0.0, 0.9), (0.6, 0.5)),
+            entropy=0.02,
             ratio=0.0,
         )
     )

@@ -58,7 +58,7 @@ def arm_recipe(
             f"ablation.arms must be of {', '.join(asked.changes)}, got {arm}; name one "
             "of them or add it to ablation.changes"
         )
-    made = recipe.load_recipe(f"csd.py:{asked.size}").unlock()
+    made: Any = recipe.load_recipe(f"csd.py:{asked.size}").unlock()
     made.data.clip, made.generate.prompt = clip, prompt
     made.run.seed = made.generate.run.seed = asked.seed
     changes = dict(asked.changes[arm])

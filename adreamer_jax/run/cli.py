@@ -127,8 +127,8 @@ def _run(argv: list[str]) -> None:
     from adreamer_jax.run import parallel, pipeline
 
     parallel.join()
-    words = {name: values[name].value for name in ("points", "stage", "pose")}
-    pipeline.do(job, config, workdir, **words)
+    more = {"points": values.points, "stage": values.stage, "pose": values.pose}
+    pipeline.do(job, config, workdir, **more)
 
 
 def _job(values: flags.FlagValues) -> str:

@@ -7,7 +7,7 @@ words only, or the one that ``generate.judge.name`` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ _FOV, _ELEVATION = 0.7, 0.25  # radians
 
 
 def cameras_of(
-    vertices: Float[np.ndarray, "n 3"], azimuths: Sequence[float], *, side: int
+    vertices: Float[np.ndarray, "n 3"], azimuths: Iterable[float], *, side: int
 ) -> list[Camera]:
     """Cameras around all vertices, which fill the picture, at the given azimuths."""
     low, high = vertices.min(0), vertices.max(0)

@@ -201,9 +201,7 @@ def build_extraction(
     return Model(EXTRACT, clip, truth, system, frozen, config.run)
 
 
-def build_generation(
-    config: ConfigDict, workdir: Path, clip: Clip, truth: Callable
-) -> Model:
+def build_generation(config: Any, workdir: Path, clip: Clip, truth: Callable) -> Model:
     """The second stage, on what the first one has left in its own folder."""
     from adreamer_jax.run.export import asset_skeleton
     from adreamer_jax.systems.animatable import generation

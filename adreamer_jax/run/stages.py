@@ -52,7 +52,7 @@ def _over(base: dict, changes: dict) -> dict:
     return out
 
 
-def run_section(config: ConfigDict, stage: str) -> Any:
+def run_section(config: Any, stage: str) -> Any:
     """The section that says how a stage is run."""
     return config.generate.run if stage == GENERATE else config.run
 

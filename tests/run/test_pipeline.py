@@ -233,7 +233,7 @@ def test_an_unfinished_extraction_is_no_start(two, tmp_path):
     second = config.copy_and_resolve_references().unlock()
     second.generate.source = str(workdir)
     with pytest.raises(
-        ValueError, match="a finished extraction, got .* at step 1 of 2"
+        ValueError, match=r"a finished extraction, got .* at step 1 of 2"
     ):
         pipeline.do("train", second, tmp_path / "other")
 

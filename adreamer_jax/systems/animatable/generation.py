@@ -92,7 +92,7 @@ def make_generation(
     check(config)
     base, frozen = make(without_prior(config), clip, cache)
     frozen |= {"extracted": extracted}
-    judge = None
+    judge: Any = None
     if config.loss.csd > 0:
         judge, heard = read_prior(config, clip.prompt, prior)
         frozen |= heard
@@ -103,7 +103,7 @@ def make_generation(
 
     def init(key: Key, frozen: dict) -> TrainState:
         fresh = base.init(key, frozen)
-        model = begin(config, frozen["extracted"], fresh.params)
+        model: Params = begin(config, frozen["extracted"], fresh.params)
         upkeep = fresh.upkeep | aims(config, count, frozen["extracted"])
         if judge is not None and config.fit.steps > 0:
             shape = (judge.num_views, *judge.latent_shape)
@@ -138,7 +138,7 @@ def make_generation(
 
 def without_prior(config: Any) -> ConfigDict:
     """The recipe without distillation, for parts that need no prior."""
-    plain = ConfigDict(config.to_dict())
+    plain: Any = ConfigDict(config.to_dict())
     plain.loss.csd = 0.0
     return plain
 

@@ -47,7 +47,7 @@ def _key(config: Any, purpose: str) -> Key:
 
 def at_rest(config: Any) -> Any:
     """The recipe with pictures of the rest shape, of which the field alone moves."""
-    still = ConfigDict(config.to_dict())
+    still: Any = ConfigDict(config.to_dict())
     still.csd.space, still.csd.moves = "canonical", "canonical"
     return still
 

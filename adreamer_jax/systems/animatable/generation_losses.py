@@ -34,7 +34,7 @@ def compares_with_clip(config: Any) -> bool:
 
 def clip_terms_only(config: Any) -> ConfigDict:
     """The recipe with the weights of all terms zero that do not look at the clip."""
-    only = ConfigDict(config.to_dict())
+    only: Any = ConfigDict(config.to_dict())
     for name in only.loss:
         if name not in CLIP_TERMS:
             only.loss[name] = 0.0
