@@ -136,6 +136,7 @@ def fresh_params(networks: ClipConfig, key: Key) -> Params:
     ids = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     params = dict(init_network(key, Clip(networks), ids, picture))
+    params |= bag_of_words({"text_model": params["text_model"]})
     return params | {"logit_scale": jnp.asarray(np.log(1 / 0.07), jnp.float32)}
 
 
@@ -287,6 +288,7 @@ def train_step(
     true = may_be_true(join(shelf_["said"]), shelf_["shown"][glance.row])
 
     def loss_of(params: Params):
+        params = params | {"text_model": with_fixed_words(params["text_model"])}
         seen = clip_image(networks, params, prepared)
         read = clip_text(networks, params, ids)
         scale = jnp.exp(jnp.minimum(params["logit_scale"], np.log(100.0)))
@@ -296,6 +298,11 @@ def train_step(
     names = [f"validation/{name}" for name in WRONG]
     seen = dict(zip(names, state.upkeep["right"], strict=True))
     return finish_step(config, optimizer, state, loss_of, seen, axis)
+
+
+def with_fixed_words(text: Params) -> Params:
+    """A text tower whose words stay as they are; see `bag_of_words`."""
+    return text | {"embeddings": jax.lax.stop_gradient(text["embeddings"])}
 
 
 # -- examination ----------------------------------------------------------------------
