@@ -35,6 +35,7 @@ from adreamer_jax.prior.vision import (
 )
 from adreamer_jax.prior.write import END, START, word_ids, write_clip
 from adreamer_jax.systems.pocket import (
+    bag_of_words,
     finish_step,
     make_optimizer,
     make_tokenizer,
