@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -180,7 +179,7 @@ def ask(worker):
 
 
 def compare(torch_python, threads, rounds, folder):
-    """Let the contestants take turns; return their medians and the ratios."""
+    """Let the contestants take turns; return their minima and the ratios."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     folder.mkdir(parents=True, exist_ok=True)
     report = {"threads": threads, "rounds": rounds}
@@ -196,8 +195,7 @@ def compare(torch_python, threads, rounds, folder):
     jax_worker.communicate()
     for kind, measured in rows.items():
         report[kind] = {
-            name: round(median(row[name] for row in measured), 3)
-            for name in measured[0]
+            name: round(min(row[name] for row in measured), 3) for name in measured[0]
         }
         report[kind]["all_cpu"] = [round(row["cpu"], 2) for row in measured]
     kinds = [kind for kind in rows if kind != "jax"]

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -223,7 +222,7 @@ def ask(worker):
 
 
 def compare(options):
-    """Let the contestants take turns; return their medians and the ratios."""
+    """Let the contestants take turns; return their minima and the ratios."""
     cores = sorted(os.sched_getaffinity(0))[: options.threads]
     os.sched_setaffinity(0, cores)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -241,8 +240,7 @@ def compare(options):
     report = {"task": options.task, "size": options.size, "threads": options.threads}
     for kind, measured in rows.items():
         report[kind] = {
-            name: round(median(row[name] for row in measured), 3)
-            for name in measured[0]
+            name: round(min(row[name] for row in measured), 3) for name in measured[0]
         }
         report[kind]["all_cpu"] = [round(row["cpu"], 2) for row in measured]
     for name in ("cpu", "peak_gb", "call_gb"):

@@ -63,6 +63,7 @@ def check(config: Any) -> None:
             f"one of {', '.join(_DTYPES)}",
             "float32",
         ),
+        ("run.steps", lambda x: x >= 1, "at least 1", 30),
         ("run.eta", lambda x: 0.0 <= x <= 1.0, share, 0.0),
         ("guidance.rescale", lambda x: 0.0 <= x <= 1.0, share, 0.5),
     )
