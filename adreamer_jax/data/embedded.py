@@ -113,7 +113,9 @@ def noisy_cameras(
     count = len(camera_from_object)
     drift = _drift(random, count) * np.radians(smooth_deg)
     jitter = random.standard_normal((count, 3)) * np.radians(jitter_deg) / np.sqrt(3)
-    turn = rotation.to_matrix(rotation.from_vector(jnp.asarray(drift + jitter)))
+    turn = jax.jit(lambda v: rotation.to_matrix(rotation.from_vector(v)))(
+        drift + jitter
+    )
     noisy = np.array(camera_from_object, np.float32)
     noisy[:, :3, :3] = np.asarray(turn) @ camera_from_object[:, :3, :3]
     far = np.linalg.norm(camera_from_object[:, :3, 3], axis=-1, keepdims=True)
@@ -197,7 +199,8 @@ def _arc(count, arc_deg, side_deg, elevation_deg, distance, fov_deg, size) -> Ca
     elevation = np.radians(middle + swing * np.sin(2 * np.pi * place))
     far, fov = np.full(count, distance), np.full(count, np.radians(fov_deg))
     numbers = (azimuth, elevation, far, fov)
-    return cameras.orbit(*(jnp.asarray(x, jnp.float32) for x in numbers), size=size)
+    orbit = jax.jit(functools.partial(cameras.orbit, size=size))
+    return orbit(*(jnp.asarray(x, jnp.float32) for x in numbers))
 
 
 def _film(random, creature: Creature, path: Camera):

@@ -343,11 +343,8 @@ def with_bones(
         plane=plane,
     )
     key = jax.random.fold_in(jax.random.key(config.run.seed), config.run.rigid)
-    fresh = init_bones(
-        key,
-        bones.spec,
-        center=jnp.asarray(centers),
-        scale=jnp.asarray(scales),
+    fresh = jax.jit(init_bones, static_argnums=1)(
+        key, bones.spec, center=centers, scale=scales
     )
     fresh = jax.tree.map(_placed_as, fresh, bones)
     return state.replace(params=state.params.replace(bones=fresh))
@@ -360,37 +357,38 @@ def _placed_as(new: Array, old: Array) -> Array:
 
 def _camera_of_field(camera: Camera, space: Frame) -> Camera:
     """A camera of the clip's object space as one of field space."""
-    pose = jnp.asarray(camera.camera_from_object)
-    turned = pose[..., :3, :3] @ jnp.asarray(space.origin)
-    shift = (turned + pose[..., :3, 3]) / space.scale
-    return camera.replace(camera_from_object=pose.at[..., :3, 3].set(shift))
+    pose = np.array(camera.camera_from_object, np.float32)  # on the host: no programs
+    turned = pose[..., :3, :3] @ np.asarray(space.origin, np.float32)
+    pose[..., :3, 3] = (turned + pose[..., :3, 3]) / space.scale
+    return camera.replace(camera_from_object=pose)
 
 
 def _progress_sheet(config, draw, state, frozen, size) -> np.ndarray:
     """Three frames: the clip, the render, its normals, and the view from behind."""
     count = frozen["masks"].shape[0]
+    camera_of = jax.jit(partial(clip_cameras, size=size))
     rows = []
     for frame in np.linspace(0, count - 1, 5).astype(int)[1:4]:
-        camera = clip_cameras(state.params.pose, jnp.asarray(frame), size=size)
+        camera = camera_of(state.params.pose, jnp.asarray(frame))
         views = [camera, *(_turned(camera, a) for a in (90, 180))]
         row = [np.asarray(frozen["images"][frame])]
         for view in views:
             p = draw(state.params, state.upkeep, state.step, view, jnp.float32(frame))
             row.append(_show(p.color + (1 - p.mask[..., None])))
             if view is camera:
-                shaded = 0.5 + 0.5 * p.normal * jnp.array([1.0, -1.0, -1.0])
-                row.append(_show(jnp.where(p.mask[..., None] > 0.5, shaded, 1.0)))
+                shaded = 0.5 + 0.5 * p.normal * np.array([1.0, -1.0, -1.0])
+                row.append(_show(np.where(p.mask[..., None] > 0.5, shaded, 1.0)))
         rows.append(np.concatenate(row, axis=1))
     return np.concatenate(rows, axis=0)
 
 
 def _turned(camera: Camera, degrees: float) -> Camera:
     """The camera after a turn of the object about its upright axis."""
-    a = jnp.radians(degrees)
-    c, s = jnp.cos(a), jnp.sin(a)
-    turn = jnp.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
-    return camera.replace(camera_from_object=camera.camera_from_object @ turn)
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
+    pose = np.asarray(camera.camera_from_object) @ turn
+    return camera.replace(camera_from_object=pose.astype(np.float32))
 
 
 def _show(image) -> np.ndarray:
-    return np.asarray(jnp.clip(image, 0, 1) * 255).astype(np.uint8)
+    return (np.clip(image, 0, 1) * 255).astype(np.uint8)

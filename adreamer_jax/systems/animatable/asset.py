@@ -92,6 +92,7 @@ class Surfaces:
         self.frame_distance = jax.jit(partial(_frame_distance, config, count))
         self.describe = jax.jit(partial(_describe, config))
         self.move = jax.jit(partial(_move, config, count))
+        self.frames = jax.jit(_frames)
 
 
 def _rest_distance(config, model: Model, step: Array, points: Array) -> Array:
@@ -145,6 +146,12 @@ def _describe(config, model: Model, step: Array, points: Array):
     return sample.color, sample.feature, weights
 
 
+def _frames(model: Model) -> tuple[Array, Array, Array]:
+    """Resting bones, root poses and intrinsics of all frames."""
+    rest = rigid.to_matrix(rest_pose(model.bones))
+    return rest, root_poses(model.pose), intrinsics(model.pose)
+
+
 def _move(config, count: int, model: Model, frame: Array, points: Array):
     time = frame_time(frame.astype(jnp.float32), count)[None]
     motion = posed_from_rest(model.bones, time)
@@ -169,7 +176,7 @@ def frame_surface(
         surfaces.config.run.mesh_cells,
     )
     vertices, faces = largest_parts(vertices, faces, least=0.02)
-    camera = np.asarray(root_poses(model.pose)[frame])
+    camera = np.asarray(surfaces.frames(model)[1])[frame]
     return (vertices @ camera[:3, :3].T + camera[:3, 3]) * space.scale, faces
 
 
@@ -198,8 +205,7 @@ def asset_of(
     ]
     posed = np.stack([np.asarray(p) for p, _ in moved])
     motion = np.stack([np.asarray(m) for _, m in moved])
-    rest = np.array(rigid.to_matrix(rest_pose(model.bones)))
-    cameras = np.array(root_poses(model.pose))
+    rest, cameras, lenses = jax.tree.map(np.asarray, surfaces.frames(model))
     scale, origin = space.scale, np.asarray(space.origin)
     return Asset(
         name=clip.name,
@@ -212,7 +218,7 @@ def asset_of(
         posed_from_rest=_conjugated(motion, scale, origin),
         posed_vertices=posed * scale + origin,
         camera_from_object=_cameras_of_object(cameras, scale, origin),
-        intrinsics=np.asarray(intrinsics(model.pose)),
+        intrinsics=lenses,
         size=tuple(clip.masks.shape[1:]),
         fps=clip.fps,
     )
