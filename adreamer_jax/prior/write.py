@@ -104,6 +104,7 @@ def _write_state(path: Path, params: Params, dtype: Any) -> None:
 
     state = {name: x.astype(dtype) for name, x in torch_from_tree(params).items()}
     save_file(state, path)
+    path.chmod(0o644)  # some versions keep what they write to themselves
 
 
 START, END, UNKNOWN = 0, 1, 2
