@@ -292,6 +292,7 @@ def smoke() -> ConfigDict:
     config.render.capacity = 384
     config.render.chunk = 1152
     config.render.picture_samples = 48
+    config.render.picture_share = 0.6  # the early shape is fat
     config.csd.resolution = 16
     config.csd.samples = 16
     config.run.steps = 60

@@ -19,11 +19,11 @@ from tests.systems.tiny import FRAMES, tiny_recipe
 
 @pytest.fixture(scope="module")
 def shown(tiny, trained):
-    """One view at a size that no chunk divides, by two chunks of different size."""
+    """One view at a size that no chunk divides: small chunks, and far too few slots."""
     state, _ = trained
     pictures = []
-    for chunk in (64, 1024):
-        config = tiny_recipe(**{"render.chunk": chunk, "render.picture_share": 1.0})
+    for chunk, share in ((64, 1.0), (1024, 0.01)):
+        config = tiny_recipe(**{"render.chunk": chunk, "render.picture_share": share})
         view = clip_cameras(state.params.pose, jnp.asarray(4), size=(17, 19))
         picture = make_draw(config, FRAMES)(
             state.params, state.upkeep, state.step, view, jnp.float32(4)
@@ -32,7 +32,7 @@ def shown(tiny, trained):
     return pictures
 
 
-def test_chunks_do_not_show(shown):
+def test_neither_chunks_nor_slots_show(shown):
     small, large = shown
     for name in ("color", "mask", "depth", "normal"):
         a, b = getattr(small, name), getattr(large, name)
@@ -67,8 +67,8 @@ def test_depth_is_that_of_the_surface(tiny, trained, shown):
 def test_a_frame_in_between_is_a_frame(tiny, trained):
     state, _ = trained
     view = clip_cameras(state.params.pose, jnp.asarray(4), size=(0, 0))
-    shape = jax.eval_shape(
-        partial(draw_pixels, tiny.config, FRAMES),
+    shape, overflow = jax.eval_shape(
+        partial(draw_pixels, tiny.config, FRAMES, share=0.5),
         state.params,
         state.upkeep,
         state.step,
@@ -77,6 +77,7 @@ def test_a_frame_in_between_is_a_frame(tiny, trained):
         jnp.zeros((20, 2)),
     )
     assert shape.color.shape == (20, 3) and shape.normal.shape == (20, 3)
+    assert overflow.shape == ()
 
 
 def test_a_box_in_between_holds_both():

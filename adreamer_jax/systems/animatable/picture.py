@@ -45,8 +45,13 @@ def draw_pixels(
     camera: Camera,
     frame: Float[Array, ""],
     pixels: Float[Array, "r 2"],
-) -> Picture:
-    """Color (premultiplied), mask, depth and camera-space normals of pixels."""
+    *,
+    share: float,
+) -> tuple[Picture, Int[Array, ""]]:
+    """Color (premultiplied), mask, depth and camera-space normals of pixels.
+
+    ``share`` of the samples find a slot; how many more there should be comes second.
+    """
     now = moment(config, model, step)
     time = frame_time(frame, count)[None]
     motion = posed_from_rest(model.bones, time)
@@ -73,16 +78,17 @@ def draw_pixels(
         sample,
         jax.tree.map(lambda x: x[None], rays),
         count=samples,
-        capacity=int(config.render.picture_share * len(pixels) * samples),
+        capacity=int(share * len(pixels) * samples),
     )
     mask, depth, channels = out.mask[0], out.depth[0], out.channels[0]
     normal = normalize(channels[:, 6:9]) @ camera.camera_from_object[:3, :3].T
-    return Picture(
+    picture = Picture(
         color=channels[:, :3],
         mask=mask,
         depth=depth / jnp.maximum(mask, 1e-3),
         normal=normal * mask[:, None],
     )
+    return picture, out.slots.overflow
 
 
 def box_at(
@@ -110,9 +116,15 @@ def spread(
 
 
 def make_draw(config: Any, count: int):
-    """A function that draws a view of any size; its one program is compiled once."""
+    """A function that draws a view of any size; its program is compiled once.
+
+    Where an object fills so much of a chunk that its slots do not do, the chunk is
+    drawn again with a slot for every sample.
+    """
     chunk = config.render.chunk
-    drawn = jax.jit(partial(draw_pixels, config, count))
+    pixels_of = partial(draw_pixels, config, count)
+    quick = jax.jit(partial(pixels_of, share=config.render.picture_share))
+    whole = jax.jit(partial(pixels_of, share=1.0))
 
     def draw(
         model: Model, upkeep: dict, step: Array, camera: Camera, frame: float | Array
@@ -122,14 +134,15 @@ def make_draw(config: Any, count: int):
         centers = np.stack([order % width, order // width], axis=-1) + np.float32(0.5)
         # no size, and host arrays: nothing that would make it another program
         view = jax.tree.map(np.asarray, camera.replace(size=(0, 0)))
-        moment = np.float32(frame)
-        parts = [
-            drawn(model, upkeep, step, view, moment, pixels.astype(np.float32))
-            for pixels in centers
-        ]
+        scene = (model, upkeep, step, view, np.float32(frame))
+
+        def part(pixels):
+            picture, overflow = quick(*scene, pixels)
+            picture = whole(*scene, pixels)[0] if int(overflow) else picture
+            return jax.tree.map(np.asarray, picture)
+
+        parts = [part(pixels.astype(np.float32)) for pixels in centers]
         shape = lambda x: x[back].reshape(height, width, *x.shape[1:])
-        return jax.tree.map(
-            lambda *x: shape(np.concatenate([np.asarray(y) for y in x])), *parts
-        )
+        return jax.tree.map(lambda *x: shape(np.concatenate(x)), *parts)
 
     return draw
