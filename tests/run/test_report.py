@@ -93,3 +93,25 @@ def test_an_empty_work_folder_has_a_page(tmp_path):
 
 def test_making_it_again_gives_the_same_bytes(work):
     assert report(work).read_bytes() == report(work).read_bytes()
+
+
+def test_two_stages_are_two_chapters_with_a_player_each(tmp_path):
+    asset = make_asset()
+    for stage in ("extract", "generate"):
+        export(make_system(asset), None, None, tmp_path, stage)
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+        picture.save(tmp_path / f"pictures/{stage}_bones.png")
+    recipe = {"prompt": "a fox", "generate": {"prompt": "a <tiger>", "source": ""}}
+    (tmp_path / "config.json").write_text(json.dumps(recipe))
+    figures = {"generate": {"clip_score": 31.5, "rest": {"clip_score": 29.0}}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(figures))
+    page = report(tmp_path).read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open
+    first, second = page.index("a &lt;tiger&gt;</em>"), page.index("a fox</em>")
+    assert first < second and page.count("data:image/webp;base64,") == 2
+    for name in ("model-data", "model-data-1"):
+        assert f'data-model="{name}"' in page and f'id="{name}">' in page
+    assert "31.5" in page and "CLIP score of the prompt" in page
