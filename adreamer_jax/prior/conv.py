@@ -65,21 +65,23 @@ def _conv(x: Array, kernel: Array, padding: Any, *, stride: int = 1) -> Array:
 def _by_rows(x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]) -> Array:
     """`same_conv` two rows at a time, in bands."""
     batch, height, width, _ = x.shape
-    # The zero makes a compiler wait: without it all kernels of a network are summed at
-    # the start and lie side by side until their turn has come.
-    first, middle, last = kernel + 0.0 * x[0, 0, 0, 0]
+    # The zero makes a compiler wait: without it the sums of all kernels and the space
+    # of all results are made at the start and lie there until their turn has come.
+    zero = 0.0 * x[0, 0, 0, 0]
+    first, middle, last = kernel + zero
     half = 0.5 * (first + last)
     kernels = (first, half + 0.5 * middle, half - 0.5 * middle, last)
     padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
     bands = height // _BAND
 
-    def band(index: Array) -> Array:
-        item, row = index // bands, index % bands * _BAND
-        start = (item, row, 0, 0)
+    def band(index: Array, rows: Array) -> Array:
+        start = (index // bands, index % bands * _BAND, 0, 0)
         size = (1, _BAND + 2, *padded.shape[2:])
-        return _two_rows(jax.lax.dynamic_slice(padded, start, size), kernels)[0]
+        found = _two_rows(jax.lax.dynamic_slice(padded, start, size), kernels)
+        return jax.lax.dynamic_update_slice(rows, found, (index, 0, 0, 0))
 
-    rows = jax.lax.map(band, jnp.arange(batch * bands))
+    rows = jnp.full((batch * bands, _BAND, width, kernel.shape[-1]), zero)
+    rows = jax.lax.fori_loop(0, batch * bands, band, rows)
     return rows.reshape(batch, height, width, -1)
 
 
