@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 
 def for_cameras(config: Any, clip: Clip) -> Any:
-    """The recipe as it suits the clip's cameras: unknown ones have nothing to stay near.
+    """The recipe as it suits the clip's cameras: unknown ones have nothing to keep.
 
     They start from one constant pose, from which the whole path is to be found.
     """
