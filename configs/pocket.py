@@ -1,13 +1,13 @@
 """The pocket prior: text to four views of an animal, trained on the procedural zoo.
 
-    python main.py --config=configs/pocket.py          what ships: 4.4 M parameters
+    python main.py --config=configs/pocket.py          what ships: 4.5 M parameters
     python main.py --config=configs/pocket.py:gpu      a larger one, for GPUs
     python main.py --config=configs/pocket.py:smoke    every part in seconds, for tests
     python main.py --job=export --workdir=runs/pocket-embedded   the weights so far
 
-Sizes: default learns from about 11 sets of four views in a second of one core; colors
-come after some 15 000 sets, outlines after 30 000. gpu has not been run. Goes on from
-other weights with --config.run.start_from=FOLDER (pocket: the shipped ones).
+Sizes: default learns from about 11 sets of four views in a second of one free core, two
+hours in all. gpu has not been run. Goes on from other weights, and from them alone,
+with --config.run.start_from=FOLDER (pocket: the shipped ones).
 """
 
 from ml_collections import ConfigDict
@@ -81,9 +81,9 @@ def default() -> ConfigDict:
     )
     config.optimizer = ConfigDict(
         dict(
-            lr=1.2e-3,
+            lr=1.6e-3,
             warmup=150,
-            cooldown=0.25,  # last part of the run, over which the rate falls
+            cooldown=0.35,  # last part of the run, over which the rate falls
             end=0.02,  # share of the rate that is left then
             b1=0.9,
             b2=0.99,

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from adreamer_jax.core.camera import orbit
-from adreamer_jax.prior.load import load_prior
+from adreamer_jax.data.captions import VOCABULARY
+from adreamer_jax.data.zoo_views import sample_sets
+from adreamer_jax.prior.load import EMBEDDED, load_prior
+from adreamer_jax.prior.noise import add_noise, velocity
+from adreamer_jax.prior.write import UNKNOWN
+from adreamer_jax.run.recipe import load_recipe
 from adreamer_jax.systems import pocket
 from adreamer_jax.systems.pocket import learn
 from tests.systems.small_pocket import recipe, walker
@@ -114,3 +119,49 @@ def test_the_preview_shows_every_prompt(tiny, trained):
 def test_what_only_a_model_of_a_clip_can_do_is_refused(tiny):
     with pytest.raises(ValueError, match="this recipe trains a prior"):
         tiny.system.asset(None, None)
+
+
+# -- the prior that ships ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    prior, weights = load_prior("", tell=lambda _: None)
+    sets = sample_sets(11, 16, prior.image_size, stream="evaluation", natural=0.0)
+    return prior, weights, sets
+
+
+def test_the_shipped_folder_is_small_and_whole(shipped):
+    prior, *_ = shipped
+    files = [f for f in EMBEDDED.rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) < 12e6
+    assert {"README.md", "model_index.json"} <= {f.name for f in files}
+    assert prior.has_alpha and not prior.is_random and prior.num_views == 4
+    words = [prior.tokenize([word])[0, 1] for word in VOCABULARY]
+    assert len(set(words)) == len(VOCABULARY) and UNKNOWN not in words
+
+
+def test_the_shipped_prior_knows_more_than_chance(shipped):
+    """It takes off noise, and the right text helps where the noise is high."""
+    prior, weights, sets = shipped
+    images = jnp.asarray(sets["images"], jnp.float32) / 255
+    networks = pocket.networks_of(load_recipe("configs/pocket.py"))
+    ids = jnp.asarray(prior.tokenize(sets["captions"]))
+
+    @jax.jit
+    def errors(ids, t):
+        codes = jax.vmap(lambda x: prior.encode(weights, x[..., :3], x[..., 3]))(images)
+        noise = jax.random.normal(jax.random.key(0), codes.shape)
+        level = jnp.full(len(codes), t)
+        noised = add_noise(prior.schedule, codes, noise, level)
+        cameras = jnp.asarray(sets["cameras"])
+        context = learn.read_text(networks, weights, ids)
+        v = learn.predict(networks, weights, noised, level, cameras, context)
+        target = velocity(prior.schedule, codes, noise, level)
+        return jnp.square(v - target).mean(), jnp.square(target).mean()
+
+    for t, share in ((300, 0.3), (600, 0.4), (900, 0.7)):
+        error, silence = errors(ids, t)
+        assert error < share * silence
+    right, wrong = (errors(x, 980)[0] for x in (ids, jnp.roll(ids, 5, axis=0)))
+    assert right < 0.97 * wrong
