@@ -57,11 +57,10 @@ def _set_cache(cache: str) -> None:
     try:
         folder = Path(cache).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
     except (OSError, RuntimeError):  # RuntimeError: nobody knows where home is
-        writable = False
-    if not writable:
         return  # a home that cannot be written costs compile time, not the run
+    if not os.access(folder, os.W_OK):
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -37,7 +38,8 @@ def teach(job: str, config: ConfigDict, workdir: Path) -> None:
             f"--job must be train or export for this recipe, got {job}; a trained "
             "prior is looked at by --config=configs/sample.py"
         )
-    stage = config.run.stage
+    run: Any = config.run
+    stage = run.stage
     student = import_module(STUDENTS[stage])
     recipe.check_workdir(config, workdir)
     with timed("the first sets"):

@@ -133,14 +133,17 @@ def networks_of(config: Any) -> Networks:
         eos_token_id=END,
         **scene.text,
     )
+    numbers: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list | tuple) else value
+        for name, value in scene.unet.items()
+    }
     unet = LdmConfig(
         in_channels=channels,
         out_channels=channels,
         context_dim=text.hidden_size,
         position_size=config.data.size // scene.block if scene.positions else None,
-        **{k: tuple(v) if isinstance(v, list | tuple) else v
-           for k, v in scene.unet.items()},
-    )  # fmt: skip
+        **numbers,
+    )
     schedule = read_schedule(SCHEDULE)
     dtype = jnp.dtype(scene.dtype)
     return Networks(unet, text, schedule, scene.block, scene.alpha, dtype)
@@ -176,7 +179,7 @@ def make_optimizer(config: Any) -> optax.GradientTransformation:
     """Clipped Adam, warmed up, steady, and slowed down over the last part."""
     numbers, steps = config.optimizer, config.run.steps
 
-    def rate(step: Array) -> Array:
+    def rate(step: Any) -> Array:
         warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
         left = jnp.clip((1.0 - step / steps) / numbers.cooldown, 0.0, 1.0)
         return numbers.lr * warm * (numbers.end + (1.0 - numbers.end) * left)

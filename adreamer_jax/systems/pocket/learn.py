@@ -102,7 +102,7 @@ def mirrored_images(images: Array) -> Array:
 def mirrored_cameras(cameras: Float[Array, "v 16"]) -> Float[Array, "v 16"]:
     """The cameras that see the mirror image so."""
     matrix = cameras.reshape(-1, 4, 4)[jnp.array(_MIRRORED)]
-    return (_MIRROR_WORLD @ matrix @ _MIRROR_CAMERA).reshape(-1, 16)
+    return jnp.asarray(_MIRROR_WORLD @ matrix @ _MIRROR_CAMERA).reshape(-1, 16)
 
 
 def chosen(

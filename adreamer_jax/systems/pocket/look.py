@@ -155,7 +155,7 @@ def look_at_prompts(
         scale=numbers.scale,
         rescale=numbers.rescale,
     )
-    return pictures(networks, codes)
+    return np.asarray(pictures(networks, codes))
 
 
 def names_of_bands(total: int, kinds: Sequence[str]) -> list[str]:
