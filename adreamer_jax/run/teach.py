@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -47,8 +48,8 @@ def teach(job: str, config: ConfigDict, workdir: Path) -> None:
     if job == "train":
         with alone(workdir):
             recipe.remember(config, workdir)
-            state = train(system, frozen, config.run, workdir, stage=stage)
+            state = train(system, frozen, run, workdir, stage=stage)
     else:
-        state = restore(system, frozen, config.run, workdir, stage=stage)
+        state = restore(system, frozen, run, workdir, stage=stage)
     folder = student.write(config, state, Path(workdir) / "export" / stage)
     say(f"weights after {int(state.step)} steps are in {folder}")

@@ -137,12 +137,16 @@ def networks_of(config: Any) -> Networks:
         name: tuple(value) if isinstance(value, list | tuple) else value
         for name, value in scene.unet.items()
     }
+    sizes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list | tuple) else value
+        for name, value in scene.unet.items()
+    }
     unet = LdmConfig(
         in_channels=channels,
         out_channels=channels,
         context_dim=text.hidden_size,
         position_size=config.data.size // scene.block if scene.positions else None,
-        **numbers,
+        **sizes,
     )
     schedule = read_schedule(SCHEDULE)
     dtype = jnp.dtype(scene.dtype)

@@ -137,8 +137,8 @@ def sheet(
 
 def look_at_prompts(
     config: Any, networks: Networks, params: Params, frozen: dict
-) -> np.ndarray:
-    """The sheet of the recipe's prompts."""
+) -> Float[Array, "s v h w 3"]:
+    """Scenes of the recipe's prompts, in colors before gray."""
     numbers, ids = config.sheet, frozen["prompts"]
     cameras = ring_cameras(len(ids), azimuth_deg=35.0, elevation_deg=15.0)
     side = config.data.size // networks.block
