@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 from ml_collections import ConfigDict
 

@@ -133,10 +133,6 @@ def networks_of(config: Any) -> Networks:
         eos_token_id=END,
         **scene.text,
     )
-    numbers: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list | tuple) else value
-        for name, value in scene.unet.items()
-    }
     sizes: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list | tuple) else value
         for name, value in scene.unet.items()
