@@ -62,7 +62,7 @@ class View:
         """Render the batch."""
         self.axis = axis
         self.everybody = num_shares(axis) * batch.frames.shape[0]  # frames in all
-        self.bony = now.progress >= config.run.rigid
+        self.bony = now.progress >= (config.run.rigid - 0.5) / config.run.steps
         self.time = frame_time(batch.frames.astype(jnp.float32), count)
         self.camera: Camera = clip_cameras(model.pose, batch.frames, size=size)
         rays = camera_rays(self.camera, batch.pixels)
