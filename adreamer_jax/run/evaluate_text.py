@@ -98,7 +98,7 @@ def evaluate_text(
 
     None where no judge is at hand: nothing is written then.
     """
-    if not judge and not embedded_judge().is_dir():
+    if not judge and not (embedded_judge() / "config.json").is_file():
         say("no judge is at hand: generate.judge names the folder of a CLIP")
         return None
     asset = system.asset(state, frozen)

@@ -302,7 +302,7 @@ def advanced(
     skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
     metrics = metrics | {
         "skipped": skipped.astype(jnp.float32),
-        "grad/norm": optax.global_norm(grads),
+        "grad/norm": jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))),
     }
     state = state.replace(
         step=state.step + 1,
