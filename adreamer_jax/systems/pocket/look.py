@@ -137,7 +137,7 @@ def sheet(
 
 def look_at_prompts(
     config: Any, networks: Networks, params: Params, frozen: dict
-) -> Float[Array, "s v h w 3"]:
+) -> Float[np.ndarray, "s v h w 3"]:
     """Scenes of the recipe's prompts, in colors before gray."""
     numbers, ids = config.sheet, frozen["prompts"]
     cameras = ring_cameras(len(ids), azimuth_deg=35.0, elevation_deg=15.0)
