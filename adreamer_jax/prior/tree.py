@@ -88,7 +88,7 @@ def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
 def torch_from_tree(params: Params) -> State:
     """The flat torch state dict of a linen tree: the inverse of `tree_from_torch`."""
     return {
-        name: np.ascontiguousarray(np.asarray(x).transpose(axes))
+        name: np.array(np.asarray(x).transpose(axes), order="C")
         for name, axes, x in _torch_leaves(params)
     }
 

@@ -33,6 +33,7 @@ def test_there_and_back_again():
     back = torch_from_tree(tree_from_torch(FLAT))
     assert back.keys() == FLAT.keys()
     for name, value in FLAT.items():
+        assert back[name].shape == np.shape(value)  # a scalar stays one
         np.testing.assert_array_equal(back[name], value)
 
 
