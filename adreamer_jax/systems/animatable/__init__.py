@@ -90,7 +90,9 @@ def make(
     frozen = frozen_of(config, clip, flow, features)
     judge = None
     if losses.csd > 0:
-        judge, arrays = read_prior(config, clip.prompt, prior)
+        judge, arrays = read_prior(
+            config, clip.prompt, prior, pins=Path(cache) / "prior.json"
+        )
         frozen |= arrays
     optimizer = make_optimizer(config)
     draw = make_draw(config, count)

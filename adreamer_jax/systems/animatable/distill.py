@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -77,17 +78,23 @@ class Views(NamedTuple):
 
 
 def read_prior(
-    config: Any, prompt: str, given: tuple[Prior, Params] | None = None
+    config: Any,
+    prompt: str,
+    given: tuple[Prior, Params] | None = None,
+    *,
+    pins: Path | None = None,
 ) -> tuple[Prior, dict[str, Any]]:
     """The recipe's prior and its constant arrays, for the recipe's words or the clip's.
 
-    ``given`` is a prior with its weights that takes the place of the recipe's.
+    ``given`` is a prior with its weights that takes the place of the recipe's. The file
+    ``pins`` keeps which version of a downloaded one was taken.
     """
     check_csd(config)
     prior, weights = given or load_prior(
         config.prior.name,
         dtype=jnp.dtype(config.prior.dtype),
         revision=config.prior.revision or None,
+        pins=pins,
         tell=partial(print, file=sys.stderr),
     )
     words = (config.prompt or prompt) + config.prompt_suffix

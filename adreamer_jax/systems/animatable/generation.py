@@ -94,7 +94,9 @@ def make_generation(
     frozen |= {"extracted": extracted}
     judge: Any = None
     if config.loss.csd > 0:
-        judge, heard = read_prior(config, clip.prompt, prior)
+        judge, heard = read_prior(
+            config, clip.prompt, prior, pins=Path(cache) / "prior.json"
+        )
         frozen |= heard
     optimizer = make_optimizer(config)
     space, count = start_of(config, clip)[1], len(clip.masks)
