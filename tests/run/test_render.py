@@ -29,6 +29,7 @@ def test_all_products_are_there(rendered):
         "normals",
         "novel_views",
         "bones",
+        "skeleton",
         "skinning",
     }
 

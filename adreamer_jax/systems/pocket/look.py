@@ -137,7 +137,7 @@ def sheet(
 
 def look_at_prompts(
     config: Any, networks: Networks, params: Params, frozen: dict
-) -> Float[np.ndarray, "s v h w 3"]:
+) -> Float[Array, "s v h w 3"]:
     """Scenes of the recipe's prompts, in colors before gray."""
     numbers, ids = config.sheet, frozen["prompts"]
     cameras = ring_cameras(len(ids), azimuth_deg=35.0, elevation_deg=15.0)
@@ -155,7 +155,7 @@ def look_at_prompts(
         scale=numbers.scale,
         rescale=numbers.rescale,
     )
-    return np.asarray(pictures(networks, codes))
+    return pictures(networks, codes)
 
 
 def names_of_bands(total: int, kinds: Sequence[str]) -> list[str]:
