@@ -2,7 +2,8 @@
 
 Groups are named by a function of the parameter's path; a group without a rate stays
 constant. A rate of zero also keeps the group's moments empty, so that a group that
-starts later starts fresh.
+starts later starts fresh. `finite_update` is the one place that decides whether a step
+counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adreamer_jax.types import Array, Float, Params
+from adreamer_jax.types import Array, Bool, Float, Params
 
 
 def path_name(path) -> str:
@@ -80,3 +81,24 @@ def grouped_adam(
         optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
         scale(),
     )
+
+
+def finite_update(
+    optimizer: optax.GradientTransformation,
+    params: Params,
+    opt_state: Params,
+    grads: Params,
+    loss: Float[Array, ""],
+) -> tuple[Params, Params, Bool[Array, ""]]:
+    """Parameters and optimizer's state after a step, and whether it counts.
+
+    Where the loss or a gradient is not finite, both are returned as they were.
+    """
+    finite = jnp.isfinite(loss)
+    for leaf in jax.tree.leaves(grads):
+        finite = finite & jnp.all(jnp.isfinite(leaf))
+    updates, moved = optimizer.update(grads, opt_state, params)
+    new = (optax.apply_updates(params, updates), moved)
+    keep = lambda a, b: jnp.where(finite, a, b)
+    params, opt_state = jax.tree.map(keep, new, (params, opt_state))
+    return params, opt_state, finite

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from adreamer_jax.core.nested import laid_over
 from adreamer_jax.run import recipe
 
 EXTRACT, GENERATE = "extract", "generate"
@@ -40,16 +41,7 @@ def resolved(config: ConfigDict) -> ConfigDict:
             f"generate.source must be a run with an extraction of its own, got "
             f"{source}, which starts from another run; name that one"
         )
-    return ConfigDict(_over(base, config.to_dict())).lock()
-
-
-def _over(base: dict, changes: dict) -> dict:
-    """Nested dictionaries with the leaves of the second over those of the first."""
-    out = dict(base)
-    for name, value in changes.items():
-        both = isinstance(value, dict) and isinstance(out.get(name), dict)
-        out[name] = _over(out[name], value) if both else value
-    return out
+    return ConfigDict(laid_over(base, config.to_dict())).lock()
 
 
 def run_section(config: Any, stage: str) -> Any:

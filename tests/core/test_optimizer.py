@@ -6,7 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from adreamer_jax.core.optimizer import group_tree, grouped_adam, path_name
+from adreamer_jax.core.optimizer import (
+    finite_update,
+    group_tree,
+    grouped_adam,
+    path_name,
+)
 from adreamer_jax.types import Rigid
 
 
@@ -117,3 +122,29 @@ def test_a_traced_step_compiles_once():
     for gradient in random_gradients(3):
         _, state = update(gradient, state, params())
     assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "slope", "counts"),
+    [
+        (1.0, 0.5, True),
+        (np.nan, 0.5, False),
+        (1.0, np.inf, False),
+        (1.0, np.nan, False),
+    ],
+)
+def test_a_step_counts_only_where_everything_is_finite(loss, slope, counts):
+    optimizer, start = optax.adam(0.1), params()
+    state = optimizer.init(start)
+    grads = jax.tree.map(jnp.ones_like, start) | {"b": [jnp.asarray(slope)]}
+    new, moved, finite = finite_update(
+        optimizer, start, state, grads, jnp.asarray(loss)
+    )
+    assert bool(finite) is counts
+    updates, expected = optimizer.update(grads, state, start)
+    wanted = (optax.apply_updates(start, updates), expected)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (new, moved),
+        wanted if counts else (start, state),
+    )

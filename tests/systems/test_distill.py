@@ -30,7 +30,7 @@ KEY = jax.random.key(4)
 def scene():
     """A model that bends, a prior of one fixed picture, and the gradient between."""
     config = small_recipe(**{"scene.skin.delta": True})
-    config.csd.memory_mb = 40 * distill.ray_bytes(config, None) / 2**20
+    config.csd.memory_mb = 40 * distill.ray_bytes(config) / 2**20
     model, upkeep, prior = small_model(), small_upkeep(config), fixed_prior()
     wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
     frozen = {"prior": wanted, "contexts": jnp.zeros((2, 1, 1))}
@@ -83,7 +83,7 @@ def test_without_the_warp_the_same_field_gradient_and_none_of_the_bones(scene, g
 def test_chunk_by_chunk_is_the_direct_gradient(scene, grads):
     """Plain differentiation of the whole picture against the fixed one."""
     config, prior = scene.config, scene.prior
-    assert distill.chunk_rays(config, scene.model, 128) < 45
+    assert distill.chunk_rays(config, 128) < 45
     view_key, ray_key, _ = jax.random.split(KEY, 3)
     views = distill.sample_views(config, prior, scene.upkeep, view_key)
 
@@ -183,12 +183,12 @@ def test_the_box_of_a_grid():
 
 def test_a_chunk_follows_the_memory_and_divides_evenly():
     config = small_recipe()
-    each = distill.ray_bytes(config, None)
+    each = distill.ray_bytes(config)
     config.csd.memory_mb = 100 * each / 2**20
-    assert distill.chunk_rays(config, None, 128) == 64  # two of 64, not 100 and 28
-    assert distill.chunk_rays(config, None, 90) == 90
+    assert distill.chunk_rays(config, 128) == 64  # two of 64, not 100 and 28
+    assert distill.chunk_rays(config, 90) == 90
     config.csd.memory_mb = 1e-9
-    assert distill.chunk_rays(config, None, 90) == 1
+    assert distill.chunk_rays(config, 90) == 1
 
 
 @pytest.mark.parametrize(

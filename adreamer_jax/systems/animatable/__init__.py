@@ -6,6 +6,7 @@ arrays that they read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from adreamer_jax.core.hashgrid import GridSpec
-from adreamer_jax.core.optimizer import grouped_adam
+from adreamer_jax.core.optimizer import finite_update, grouped_adam
 from adreamer_jax.core.shares import mean_tree
 from adreamer_jax.data.features import features_cached
 from adreamer_jax.data.flow import flow_cached
@@ -55,6 +57,7 @@ from adreamer_jax.types import (
     Camera,
     Clip,
     Key,
+    Metrics,
     Params,
     Picture,
     System,
@@ -94,7 +97,7 @@ def make(
             config, clip.prompt, prior, pins=Path(cache) / "prior.json"
         )
         frozen |= arrays
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, partial(bones_later, config))
     draw = make_draw(config, count)
     surfaces = Surfaces(config, count)
     refresh_now = jax.jit(partial(refresh, config))
@@ -240,20 +243,23 @@ def group_of(path: str, backbone: str = "hash") -> str:
     return group
 
 
-def make_optimizer(config: Any):
-    """Clipped Adam with a rate for each group: warm-up, decay, and the group's ramp."""
+def make_optimizer(
+    config: Any, factors: Callable[[Array], dict[str, Array]]
+) -> optax.GradientTransformation:
+    """Clipped Adam with a rate for each group: warm-up, decay, a stage's own factors.
+
+    ``factors(progress)`` are multipliers by group at a part of the run; a group that it
+    does not name is left as it is.
+    """
     numbers, steps = config.optimizer, config.run.steps
-    rigid = config.run.rigid / steps
 
     def rates(step: Array) -> dict[str, Array]:
         progress = step / steps
         warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
         fall = 1.0 - (1.0 - numbers.end) * progress
-        bony = (progress >= rigid).astype(jnp.float32)
-        camera = jnp.where(bony > 0, numbers.camera_after, 1.0)
-        late = {"bones": bony, "motion": bony, "delta": bony, "camera": camera}
+        own = factors(progress)
         return {
-            name: numbers.rates[name] * numbers.lr * warm * fall * late.get(name, 1.0)
+            name: numbers.rates[name] * numbers.lr * warm * fall * own.get(name, 1.0)
             for name in numbers.rates
         }
 
@@ -265,6 +271,13 @@ def make_optimizer(config: Any):
         eps=numbers.eps,
         weight_decay={name: numbers.decay for name in ("network", "motion", "delta")},
     )
+
+
+def bones_later(config: Any, progress: Array) -> dict[str, Array]:
+    """Bones begin after the rigid phase, and the cameras then nearly rest."""
+    bony = (progress >= config.run.rigid / config.run.steps).astype(jnp.float32)
+    camera = jnp.where(bony > 0, config.optimizer.camera_after, 1.0)
+    return {"bones": bony, "motion": bony, "delta": bony, "camera": camera}
 
 
 def train_step(
@@ -305,17 +318,22 @@ def train_step(
         )
     else:
         grads, metrics = mean_tree((grads, metrics), axis)
-    finite = jnp.isfinite(metrics["loss"])
-    for leaf in jax.tree.leaves(grads):
-        finite = finite & jnp.all(jnp.isfinite(leaf))
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = jax.tree.map(lambda p, u: p + u, state.params, updates)
-    new = (params, opt_state)
-    old = (state.params, state.opt_state)
-    params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    return advanced(optimizer, state, grads, metrics)
+
+
+def advanced(
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    grads: Model,
+    metrics: Metrics,
+) -> tuple[TrainState, Metrics]:
+    """The state after an update by these gradients, where all of them are finite."""
+    params, opt_state, finite = finite_update(
+        optimizer, state.params, state.opt_state, grads, metrics["loss"]
+    )
     skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
     squares = [jnp.sum(g**2) for g in jax.tree.leaves(grads)]
-    metrics |= {
+    metrics = metrics | {
         "skipped": skipped.astype(jnp.float32),
         "grad/norm": jnp.sqrt(sum(squares)),
     }

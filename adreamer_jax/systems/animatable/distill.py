@@ -194,7 +194,7 @@ def group_gradient(
     pull, metrics = judge(config, prior, frozen, views, (color, mask), step, prior_key)
     moving, whole = split_moving(model, config.csd.moves)
     total = mask.size
-    chunk = chunk_rays(config, model, total)
+    chunk = chunk_rays(config, total)
     flat = [x.reshape(total, *x.shape[3:]) for x in pull]
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
@@ -270,7 +270,7 @@ def draw_views(
     """Premultiplied colors and masks of all views; how many samples found no slot."""
     shape = (views.camera.focal.shape[0], *views.camera.size)
     total = math.prod(shape)
-    chunk = chunk_rays(config, model, total)
+    chunk = chunk_rays(config, total)
     color, mask, lost = map_chunks(
         partial(draw_rays, config, model, upkeep, step, views, key),
         interleaved(jnp.arange(total), chunk=chunk),
@@ -429,15 +429,14 @@ def _may_move(path: str, moves: str) -> bool:
     return part == "bones" and moves == "canonical+warp"
 
 
-def chunk_rays(config: Any, model: Model, total: int) -> int:
+def chunk_rays(config: Any, total: int) -> int:
     """Rays of one chunk, from the memory that the recipe allows."""
-    most = max(1, int(config.csd.memory_mb * 2**20 / ray_bytes(config, model)))
+    most = max(1, int(config.csd.memory_mb * 2**20 / ray_bytes(config)))
     return -(-total // -(-total // most))
 
 
-def ray_bytes(config: Any, model: Model) -> float:
+def ray_bytes(config: Any) -> float:
     """About what one ray takes while it is rendered and differentiated."""
-    del model
     return config.csd.samples * (400.0 + 3000.0 * config.csd.share)
 
 

@@ -19,11 +19,17 @@ import optax
 from ml_collections import ConfigDict
 
 from adreamer_jax.core.camera import orbit
-from adreamer_jax.core.optimizer import grouped_adam
+from adreamer_jax.core.nested import laid_over
+from adreamer_jax.core.shares import mean_tree
 from adreamer_jax.prior.load import Prior
 from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.scene.skeleton import Skeleton
-from adreamer_jax.systems.animatable import group_of, make
+from adreamer_jax.systems.animatable import (
+    advanced,
+    group_of,
+    make,
+    make_optimizer,
+)
 from adreamer_jax.systems.animatable.clipdata import Frame, sample_batch, start_of
 from adreamer_jax.systems.animatable.distill import (
     csd_gradient,
@@ -64,16 +70,7 @@ def stage_config(config: ConfigDict) -> ConfigDict:
     """The recipe of generation: what ``generate`` says takes the place of the rest."""
     merged = config.to_dict()
     own = merged.pop("generate")
-    return ConfigDict(_merged(merged, own)).lock()
-
-
-def _merged(base: dict, changes: dict) -> dict:
-    """Nested dictionaries with the leaves of the second over those of the first."""
-    out = dict(base)
-    for name, value in changes.items():
-        both = isinstance(value, dict) and isinstance(out.get(name), dict)
-        out[name] = _merged(out[name], value) if both else value
-    return out
+    return ConfigDict(laid_over(merged, own)).lock()
 
 
 def make_generation(
@@ -98,7 +95,7 @@ def make_generation(
             config, clip.prompt, prior, pins=Path(cache) / "prior.json"
         )
         frozen |= heard
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, partial(begun, config))
     space, count = start_of(config, clip)[1], len(clip.masks)
     refresh_now = jax.jit(partial(refresh, config, count))
     sample_now = jax.jit(partial(sample_set, config, judge))
@@ -171,30 +168,10 @@ def begin(config: Any, extracted: Model, fresh: Model) -> Model:
     return model.replace(field=field)
 
 
-def make_optimizer(config: Any) -> optax.GradientTransformation:
-    """Clipped Adam whose groups begin at the part of the run that the recipe says."""
-    numbers, steps = config.optimizer, config.run.steps
-
-    def rates(step: Array) -> dict[str, Array]:
-        progress = step / steps
-        warm = jnp.minimum(1.0, (step + 1) / numbers.warmup)
-        fall = numbers.lr * warm * (1.0 - (1.0 - numbers.end) * progress)
-        begun = lambda name: (progress >= numbers.starts[name]).astype(jnp.float32)
-        return {
-            name: numbers.rates[name]
-            * fall
-            * (begun(name) if name in numbers.starts else 1.0)
-            for name in numbers.rates
-        }
-
-    return grouped_adam(
-        rates,
-        partial(group_of, backbone=config.scene.field.backbone),
-        clip=numbers.clip,
-        b2=numbers.b2,
-        eps=numbers.eps,
-        weight_decay={name: numbers.decay for name in ("network", "motion", "delta")},
-    )
+def begun(config: Any, progress: Array) -> dict[str, Array]:
+    """Groups begin at the part of the run that the recipe says."""
+    starts = config.optimizer.starts
+    return {name: (progress >= starts[name]).astype(jnp.float32) for name in starts}
 
 
 def sample(config: Any, frozen: dict, key: Key, step: Array) -> Any:
@@ -250,8 +227,7 @@ def generation_step(
     extra = None
     if prior is not None:
         extra, seen = asked(config, prior, state, frozen, csd_key, axis)
-    whole = (grads, extra, metrics | seen)
-    grads, extra, metrics = whole if axis is None else jax.lax.pmean(whole, axis)
+    grads, extra, metrics = mean_tree((grads, extra, metrics | seen), axis)
     if extra is not None:
         named = partial(group_of, backbone=config.scene.field.backbone)
         weight = csd_weight(config, state.step)
@@ -285,34 +261,6 @@ def asked(
         return grads, {k: jnp.zeros(x.shape, x.dtype) for k, x in shapes.items()} | seen
 
     return jax.lax.cond(state.step < config.fit.steps, fit, distill)
-
-
-def advanced(
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    grads: Params,
-    metrics: Metrics,
-) -> tuple[TrainState, Metrics]:
-    """The state after an update by these gradients, where all of them are finite."""
-    finite = jnp.isfinite(metrics["loss"])
-    for leaf in jax.tree.leaves(grads):
-        finite = finite & jnp.all(jnp.isfinite(leaf))
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    new = (optax.apply_updates(state.params, updates), opt_state)
-    old = (state.params, state.opt_state)
-    params, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
-    skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
-    metrics = metrics | {
-        "skipped": skipped.astype(jnp.float32),
-        "grad/norm": jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))),
-    }
-    state = state.replace(
-        step=state.step + 1,
-        params=params,
-        opt_state=opt_state,
-        upkeep=state.upkeep | {"skipped": skipped},
-    )
-    return state, metrics
 
 
 def aims(config: Any, count: int, extracted: Model) -> dict[str, Array]:

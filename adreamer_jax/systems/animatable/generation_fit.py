@@ -63,7 +63,7 @@ def pictures(
     """Colors and masks of the rest shape from the given cameras."""
     side = config.csd.resolution
     total = prior.num_views * side * side
-    chunk = chunk_rays(config, model, total)
+    chunk = chunk_rays(config, total)
     rays = interleaved(jnp.arange(total), chunk=chunk)
     key = _key(config, "rays")
     look = partial(draw_rays, at_rest(config), model, upkeep, step, views, key)
@@ -113,7 +113,7 @@ def fit_gradient(
     still = at_rest(config)
     side = config.csd.resolution
     total = prior.num_views * side * side
-    chunk = chunk_rays(config, model, total)
+    chunk = chunk_rays(config, total)
     rays = interleaved(jnp.arange(total), chunk=chunk)
     moving, whole = split_moving(model, still.csd.moves)
     key = _key(config, "rays")

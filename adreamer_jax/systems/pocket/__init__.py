@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from adreamer_jax.core.optimizer import finite_update
+from adreamer_jax.core.shares import mean_tree
 from adreamer_jax.data.captions import VOCABULARY
 from adreamer_jax.prior.files import (
     find_folder,
@@ -79,15 +81,6 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     judge = jax.jit(partial(band_errors, networks))
     show = jax.jit(partial(look_at_prompts, config, networks))
 
-    def init(key: Key, frozen: dict) -> TrainState:
-        params = frozen["start"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state={"adam": optimizer.init(params), "average": params},
-            upkeep=fresh_upkeep(config, networks),
-        )
-
     def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
         if step % config.run.shelf_steps == 0:
             number = step // config.run.shelf_steps
@@ -101,18 +94,46 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
         scenes = show(state.opt_state["average"], frozen)
         return {"samples": sheet(np.asarray(scenes))}
 
-    system = System(
-        init=init,
+    system = student(
+        config,
+        optimizer,
+        fresh_upkeep(config, networks),
         sample=lambda frozen, key, step: draw_sample(config, key, step),
         step=partial(train_step, config, networks, optimizer),
         maintain=maintain,
-        render=no_object,
         preview=preview,
+    )
+    return system, frozen
+
+
+def student(
+    config: Any,
+    optimizer: optax.GradientTransformation,
+    upkeep: dict[str, Any],
+    **functions: Callable,
+) -> System:
+    """A system that learns from the zoo, with an average of its weights, and no object.
+
+    It begins with ``frozen["start"]``; the rest of its functions are handed in.
+    """
+
+    def init(key: Key, frozen: dict) -> TrainState:
+        params = frozen["start"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state={"adam": optimizer.init(params), "average": params},
+            upkeep=upkeep,
+        )
+
+    return System(
+        init=init,
+        render=no_object,
         asset=no_object,
         surface=no_object,
         num_steps=config.run.steps,
+        **functions,
     )
-    return system, frozen
 
 
 def no_object(*_: Any) -> Any:
@@ -299,21 +320,22 @@ def finish_step(
     ``seen`` are figures of the last examination, to be said with the others.
     """
     (_, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    if axis is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis)
-    norm = optax.global_norm(grads)
-    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
-    updates, adam = optimizer.update(grads, state.opt_state["adam"])
-    params = optax.apply_updates(state.params, updates)
-    average = averaged(state.opt_state["average"], params, state.step, config.run.keep)
-    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    grads, metrics = mean_tree((grads, metrics), axis)
+    old = state.opt_state
+    params, adam, finite = finite_update(
+        optimizer, state.params, old["adam"], grads, metrics["loss"]
+    )
+    average = averaged(old["average"], params, state.step, config.run.keep)
+    keep = lambda a, b: jnp.where(finite, a, b)
+    average = jax.tree.map(keep, average, old["average"])
     skipped = state.upkeep["skipped"] + jnp.logical_not(finite).astype(jnp.int32)
     state = state.replace(
         step=state.step + 1,
-        params=keep(params, state.params),
-        opt_state=keep({"adam": adam, "average": average}, state.opt_state),
+        params=params,
+        opt_state={"adam": adam, "average": average},
         upkeep=state.upkeep | {"skipped": skipped},
     )
+    norm = optax.tree.norm(grads)
     more = {"skipped": skipped.astype(jnp.float32), "grad/norm": norm}
     return state, metrics | more | seen
 

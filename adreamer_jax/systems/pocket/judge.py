@@ -39,7 +39,7 @@ from adreamer_jax.systems.pocket import (
     finish_step,
     make_optimizer,
     make_tokenizer,
-    no_object,
+    student,
 )
 from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
 from adreamer_jax.types import Array, Bool, Float, Int, Key, Params, System, TrainState
@@ -79,15 +79,6 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     frozen["start"] = fresh_params(networks, key)  # drawn on the host
     examine = jax.jit(partial(right_answers, networks))
 
-    def init(key: Key, frozen: dict) -> TrainState:
-        params = frozen["start"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state={"adam": optimizer.init(params), "average": params},
-            upkeep=fresh_upkeep(config, networks),
-        )
-
     def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
         upkeep = state.upkeep
         if step % config.run.shelf_steps == 0:
@@ -100,16 +91,14 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
             upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
         return state.replace(upkeep=upkeep)
 
-    system = System(
-        init=init,
+    system = student(
+        config,
+        optimizer,
+        fresh_upkeep(config, networks),
         sample=lambda frozen, key, step: draw_glance(config, key, step),
         step=partial(train_step, config, networks, optimizer),
         maintain=maintain,
-        render=no_object,
         preview=lambda state, frozen: {},
-        asset=no_object,
-        surface=no_object,
-        num_steps=config.run.steps,
     )
     return system, frozen
 
