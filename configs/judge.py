@@ -1,6 +1,6 @@
 """The judge: a CLIP at toy size that knows the zoo, to score pictures offline.
 
-    python main.py --config=configs/judge.py           what ships: 0.4 M parameters
+    python main.py --config=configs/judge.py           what ships: 0.6 M parameters
     python main.py --config=configs/judge.py:smoke     every part in seconds, for tests
 
 Learns from other individuals than the pocket prior (another seed). Its folder in
@@ -33,18 +33,18 @@ def default() -> ConfigDict:
             parallel=1,
             piece=128,  # sets that are drawn together
             pieces_at_start=24,
-            window=128,
+            window=256,
         )
     )
     config.judge = ConfigDict(
         dict(
             projection_dim=64,
             vision=dict(
-                hidden_size=96,
-                intermediate_size=288,
+                hidden_size=128,
+                intermediate_size=384,
                 num_hidden_layers=3,
-                num_attention_heads=3,
-                patch_size=4,
+                num_attention_heads=4,
+                patch_size=8,
                 hidden_act="quick_gelu",
             ),
             text=dict(
@@ -57,7 +57,9 @@ def default() -> ConfigDict:
             ),
         )
     )
-    config.loss_numbers = ConfigDict(dict(shift=2))  # pixels, either way
+    config.loss_numbers = ConfigDict(
+        dict(shift=2, noise=0.1)
+    )  # pixels either way; most noise
     config.optimizer = ConfigDict(
         dict(
             lr=1e-3,
@@ -73,14 +75,14 @@ def default() -> ConfigDict:
         dict(
             stage="judge",
             seed=0,
-            steps=1_200,
+            steps=12_000,
             batch=64,  # pictures
-            shelf_steps=32,  # a set is seen about ten times, in another view or text
-            keep=0.99,
+            shelf_steps=32,  # a set is seen about 16 times, in another view or text
+            keep=0.998,
             validation_sets=512,
-            validate_every=256,
-            log_every=20,
-            save_every=250,
+            validate_every=1_000,
+            log_every=100,
+            save_every=1_000,
             show_every=0,
             devices=1,
         )

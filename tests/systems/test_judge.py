@@ -33,14 +33,61 @@ def test_may_be_true_by_a_slow_twin():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_first_text_is_true_and_the_others_are_wrong():
-    random = np.random.default_rng(1)
-    shown = judge._numbers(fake_sets(1, 2), 0)
-    for _ in range(50):
-        said = judge._texts_of(random, shown)
-        true = judge.may_be_true(jnp.asarray(said), jnp.asarray(shown)[None])[0]
-        assert bool(true[0]) and not np.any(true[1:])
-        assert np.all((said[1:] != said[0]).sum(1) == 1)
+def test_a_picture_says_what_it_shows():
+    sets = fake_sets(6, 2)
+    tokenize = judge.make_tokenizer(judge.clip_of(recipe("judge")).text)
+    lesson = judge.lessons(np.random.default_rng(1), sets, tokenize)
+    assert lesson["ids"].shape == (6, 18)
+    assert np.array_equal(lesson["said"][:, 0], lesson["shown"][:, 0])
+    true = judge.may_be_true(lesson["said"], lesson["shown"])
+    assert np.all(np.diag(true))
+
+
+def test_named_texts_are_read_to_their_end():
+    """Tables are cut behind the longest text, which changes nothing."""
+    networks = judge.clip_of(recipe("judge"))
+    params = judge.fresh_params(networks, jax.random.key(0))
+    tokenize = judge.make_tokenizer(networks.text)
+    tables = judge.tables_of(tokenize)
+    assert tables["species_ids"].shape[-1] < 18
+    whole = judge.clip_text(networks, params, jnp.asarray(tokenize(["a tyrannosaur"])))
+    row = judge.NAMES["species"].index("tyrannosaur")
+    cut = judge.clip_text(networks, params, tables["species_ids"][row : row + 1])
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+
+
+def test_color_and_pose_are_asked_of_the_own_species():
+    networks = judge.clip_of(recipe("judge"))
+    params = judge.fresh_params(networks, jax.random.key(0))
+    tokenize = judge.make_tokenizer(networks.text)
+    tables = judge.tables_of(tokenize)
+    seen = jax.random.normal(jax.random.key(1), (3, 64))
+    shown = jnp.asarray([[2, 3, 0, 0, 1], [0, 12, 0, 0, 0], [7, 5, 0, 0, 1]])
+    species, color, pose = judge.asked(networks, params, tables, seen, shown)
+    assert species.shape == (3, len(judge.NAMES["species"]))
+    name = judge.NAMES["species"][7]
+    texts = [judge.prompt(name, color=c) for c in COLORS]
+    slow = judge.clip_text(networks, params, jnp.asarray(tokenize(texts))) @ seen[2]
+    np.testing.assert_allclose(color[2], slow, atol=1e-4)
+    assert np.array_equal(pose > -10.0, tables["possible"][shown[:, 0]])
+
+
+def test_the_named_loss_is_zero_where_all_is_found_and_forgives_natural_coats():
+    shown = jnp.asarray([[1, 2, 0, 0, 0], [0, len(COLORS), 0, 0, 1]])
+    one = lambda place, count: 2.0 * jax.nn.one_hot(place, count) - 1.0
+    found = (one(shown[:, 0], 3), one(shown[:, 1], len(COLORS)), one(shown[:, 4], 2))
+    sure = jnp.float32(50.0)
+    assert float(judge.named_loss(found, shown, sure)) < 1e-6
+    blind = tuple(jnp.zeros_like(x) for x in found)
+    expected = np.log(3) + np.log(len(COLORS)) + np.log(2)
+    assert float(judge.named_loss(blind, shown, sure)) == pytest.approx(expected)
+    for i in range(3):
+        wrong = tuple(-x if i == j else x for j, x in enumerate(found))
+        assert float(judge.named_loss(wrong, shown, sure)) > 1.0
+    slope = jax.grad(lambda c: judge.named_loss((found[0], c, found[2]), shown, sure))(
+        blind[1]
+    )
+    assert np.all(np.isfinite(slope)) and not np.any(slope[1]) and np.any(slope[0])
 
 
 def test_the_loss_is_zero_for_a_perfect_judge_and_blind_to_twins():
@@ -61,7 +108,7 @@ def test_glimpses_are_moved_pictures_before_gray():
     images = jnp.asarray(fake_sets(2, 6)["images"])
     glance = judge.Glance(
         row=jnp.arange(2), view=jnp.array([2, 0]), mirror=jnp.array([False, True]),
-        shift=jnp.array([[1, 0], [0, 0]]),
+        shift=jnp.array([[1, 0], [0, 0]]), loud=jnp.zeros(2),
     )  # fmt: skip
     found = judge.glimpsed(images, glance)
     picture = np.asarray(images, np.float32)[0, 2] / 255

@@ -1,10 +1,11 @@
 """The judge: CLIP's two towers at toy size, taught to tell the zoo's animals apart.
 
 It measures without a download whether a picture shows what a text says. Pictures and
-texts are pulled together as in CLIP, with two differences: of every text it also sees
-what would be wrong (another species, color, pose), and since all attributes are known,
-a text that happens to be true of another picture of the batch is not held against it.
-Letters: b pictures, t texts of which the first b are the pictures' own.
+captions are pulled together as in CLIP; since all attributes are known, a caption that
+happens to be true of another picture of the batch is not held against it. Beside that,
+every picture has to find its species among all, then its color and its pose among the
+texts that name its species, which teaches a small network far faster than captions do.
+Letters: b pictures, t texts of which the first b are the pictures' own, s species.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import optax
 
 from adreamer_jax.data.captions import VOCABULARY, describe, prompt
 from adreamer_jax.data.gait import poses_of
-from adreamer_jax.data.species import COLORS, SPECIES, TRAINING_SPECIES
+from adreamer_jax.data.species import COLORS, SPECIES
 from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
 from adreamer_jax.data.zoo_views import composite
 from adreamer_jax.prior.blocks import init_network
@@ -55,7 +56,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "pose": tuple(sorted({p for s in SPECIES.values() for p in poses_of(s)})),
 }
 UNSAID = -1
-WRONG = ("species", "color", "pose")  # what is changed in the texts that are wrong
+ASKED = ("species", "color", "pose")  # what a picture has to find among texts
+PLACES = [ATTRIBUTES.index(name) for name in ASKED]
+IMPOSSIBLE = -1e4  # finite: the temperature is multiplied by it in the gradient
 SAID = 0.6  # chance of each attribute but the species to be named
 
 
@@ -66,6 +69,7 @@ class Glance(NamedTuple):
     view: Int[Array, " b"]
     mirror: Array
     shift: Int[Array, "b 2"]
+    loud: Float[Array, " b"]
 
 
 def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
@@ -133,11 +137,11 @@ def fresh_params(networks: ClipConfig, key: Key) -> Params:
 def fresh_upkeep(config: Any, networks: ClipConfig) -> dict[str, Any]:
     """An empty shelf; the first step fills it."""
     count, size = config.run.shelf_steps * config.run.batch, config.data.size
-    tokens, texts = networks.text.max_position_embeddings, 1 + len(WRONG)
+    tokens = networks.text.max_position_embeddings
     return {
         "images": jnp.zeros((count, 4, size, size, 4), jnp.uint8),
-        "ids": jnp.zeros((count, texts, tokens), jnp.int32),
-        "said": jnp.zeros((count, texts, len(ATTRIBUTES)), jnp.int32),
+        "ids": jnp.zeros((count, tokens), jnp.int32),
+        "said": jnp.zeros((count, len(ATTRIBUTES)), jnp.int32),
         "shown": jnp.zeros((count, len(ATTRIBUTES)), jnp.int32),
         "right": jnp.zeros((3,)),
         "skipped": jnp.zeros((), jnp.int32),
@@ -148,15 +152,13 @@ def fresh_upkeep(config: Any, networks: ClipConfig) -> dict[str, Any]:
 
 
 def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Array]:
-    """Pictures, and for each its own text and some wrong ones; see `fresh_upkeep`."""
-    count = len(sets["images"])
-    shown = np.stack([_numbers(sets, i) for i in range(count)])
-    said = np.stack([_texts_of(random, row) for row in shown])
-    texts = [_spoken(random, row) for rows in said for row in rows]
-    ids = tokenize(texts).reshape(count, said.shape[1], -1)
+    """Pictures, and a text for each that names some of what is shown."""
+    shown = np.stack([_numbers(sets, i) for i in range(len(sets["images"]))])
+    said = np.where(random.random(shown.shape) < SAID, shown, UNSAID)
+    said[:, 0] = shown[:, 0]
     return {
         "images": jnp.asarray(sets["images"]),
-        "ids": jnp.asarray(ids),
+        "ids": jnp.asarray(tokenize([_spoken(random, row) for row in said])),
         "said": jnp.asarray(said, jnp.int32),
         "shown": jnp.asarray(shown, jnp.int32),
     }
@@ -165,30 +167,6 @@ def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Arra
 def _numbers(sets: dict, i: int) -> np.ndarray:
     """The attributes of one set as places in `NAMES`."""
     return np.array([NAMES[name].index(str(sets[name][i])) for name in ATTRIBUTES])
-
-
-def _texts_of(random, shown: np.ndarray) -> np.ndarray:
-    """What the true text says, and the same with one attribute wrong."""
-    said = np.where(random.random(len(shown)) < SAID, shown, UNSAID)
-    said[0] = shown[0]
-    rows = [said]
-    for name in WRONG:
-        row, place = said.copy(), ATTRIBUTES.index(name)
-        row[place] = random.choice(_others(name, shown))
-        rows.append(row)
-    return np.stack(rows)
-
-
-def _others(name: str, shown: np.ndarray) -> list[int]:
-    """Values of an attribute that this animal does not have but might."""
-    species = SPECIES[NAMES["species"][shown[0]]]
-    possible = {
-        "species": TRAINING_SPECIES,
-        "color": tuple(COLORS),
-        "pose": poses_of(species),
-    }[name]
-    places = [NAMES[name].index(value) for value in possible]
-    return [x for x in places if x != shown[ATTRIBUTES.index(name)]]
 
 
 def _spoken(random, said: np.ndarray) -> str:
@@ -221,12 +199,13 @@ def may_be_true(
 def draw_glance(config: Any, key: Key, step: Int[Array, ""]) -> Glance:
     """Which pictures of the shelf, and how they are moved."""
     run, reach = config.run, config.loss_numbers.shift
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 4)
     return Glance(
         row=(step % run.shelf_steps) * run.batch + jnp.arange(run.batch),
         view=jax.random.randint(keys[0], (run.batch,), 0, 4),
         mirror=jax.random.bernoulli(keys[1], 0.5, (run.batch,)),
         shift=jax.random.randint(keys[2], (run.batch, 2), -reach, reach + 1),
+        loud=jax.random.uniform(keys[3], (run.batch,)),
     )
 
 
@@ -271,23 +250,64 @@ def train_step(
 ):
     """The state after a step on a batch; one with non-finite numbers is skipped."""
     shelf_ = state.upkeep
-    pictures = glimpsed(shelf_["images"][glance.row], glance)
+    rows = glance.row
+    pictures = glimpsed(shelf_["images"][rows], glance)
+    noise = config.loss_numbers.noise * glance.loud[:, None, None, None]
+    pictures = pictures + noise * jax.random.normal(key, pictures.shape)
     prepared = prepare_clip(pictures, networks.vision.image_size)
-    join = lambda x: jnp.concatenate(list(jnp.moveaxis(x[glance.row], 1, 0)))
-    ids = join(shelf_["ids"])
-    true = may_be_true(join(shelf_["said"]), shelf_["shown"][glance.row])
+    shown = shelf_["shown"][rows]
+    true = may_be_true(shelf_["said"][rows], shown)
 
     def loss_of(params: Params):
         params = params | {"text_model": with_fixed_words(params["text_model"])}
         seen = clip_image(networks, params, prepared)
-        read = clip_text(networks, params, ids)
+        read = clip_text(networks, params, shelf_["ids"][rows])
         scale = jnp.exp(jnp.minimum(params["logit_scale"], np.log(100.0)))
-        loss = contrast(seen @ read.T, true, scale)
-        return loss, {"loss": loss, "scale": scale}
+        captions = contrast(seen @ read.T, true, scale)
+        named = named_loss(asked(networks, params, frozen, seen, shown), shown, scale)
+        loss = captions + named
+        return loss, {"loss": loss, "loss/captions": captions, "scale": scale}
 
-    names = [f"validation/{name}" for name in WRONG]
+    names = [f"validation/{name}" for name in ASKED]
     seen = dict(zip(names, state.upkeep["right"], strict=True))
     return finish_step(config, optimizer, state, loss_of, seen, axis)
+
+
+def asked(
+    networks: ClipConfig,
+    params: Params,
+    tables: dict,
+    seen: Float[Array, "b p"],
+    shown: Int[Array, "b a"],
+) -> tuple[Array, ...]:
+    """Cosines of pictures with texts that name each species, color and pose.
+
+    Color and pose are asked with the picture's own species said. A pose that a species
+    cannot take has a cosine far below any other.
+    """
+    own = shown[:, 0]
+
+    def read(name: str) -> Array:
+        ids = tables[name]
+        texts = clip_text(networks, params, ids.reshape(-1, ids.shape[-1]))
+        return texts.reshape(*ids.shape[:-1], -1)
+
+    among = lambda name: jnp.einsum("bp,bkp->bk", seen, read(name)[own])
+    pose = jnp.where(tables["possible"][own], among("pose_ids"), IMPOSSIBLE)
+    return seen @ read("species_ids").T, among("color_ids"), pose
+
+
+def named_loss(
+    found: tuple[Array, ...], shown: Int[Array, "b a"], scale: Float[Array, ""]
+) -> Float[Array, ""]:
+    """Cross-entropy of species, color and pose (nats); natural coats have no color."""
+    species, color, pose = (scale * cosines for cosines in found)
+    entropy = optax.softmax_cross_entropy_with_integer_labels
+    s, c, p = (shown[:, place] for place in PLACES)
+    colored = c < len(COLORS)
+    of_color = entropy(color, jnp.where(colored, c, 0)) * colored
+    rest = of_color.sum() / jnp.maximum(colored.sum(), 1)
+    return entropy(species, s).mean() + rest + entropy(pose, p).mean()
 
 
 def with_fixed_words(text: Params) -> Params:
@@ -299,53 +319,52 @@ def with_fixed_words(text: Params) -> Params:
 
 
 def frozen_of(config: Any, cache: Path, tokenize) -> dict[str, Any]:
-    """Unseen animals, and the texts among which each has to be found."""
+    """Unseen animals, and the texts among which species, color and pose are found."""
     sets = held_out_sets(config, cache, count=config.run.validation_sets)
-    rows = range(len(sets["images"]))
-    shown = np.stack([_numbers(sets, i) for i in rows])
-    species = [prompt(name) for name in TRAINING_SPECIES]
-    own = [NAMES["species"][row[0]] for row in shown]
-    colors = [[prompt(name, color=c) for c in COLORS] for name in own]
-    poses = [[prompt(name, pose=p) for p in NAMES["pose"]] for name in own]
-    possible = np.array([
-        [p in poses_of(SPECIES[NAMES["species"][s[0]]]) for p in NAMES["pose"]]
-        for s in shown
-    ])  # fmt: skip
-    flat = lambda table: tokenize([t for row in table for t in row]).reshape(
-        len(table), len(table[0]), -1
-    )
+    shown = np.stack([_numbers(sets, i) for i in range(len(sets["images"]))])
     return {
         "pictures": jnp.asarray(composite(sets["images"][:, 0])),
-        "species_ids": jnp.asarray(tokenize(species)),
-        "color_ids": jnp.asarray(flat(colors)),
-        "pose_ids": jnp.asarray(flat(poses)),
+        "shown": jnp.asarray(shown),
+        **tables_of(tokenize),
+    }
+
+
+def tables_of(tokenize) -> dict[str, Array]:
+    """Texts that name a species alone, with each color, with each pose: (s, k, tokens).
+
+    ``possible`` says which poses a species can take.
+    """
+    names = NAMES["species"]
+    species = [[prompt(name)] for name in names]
+    color = [[prompt(name, color=c) for c in COLORS] for name in names]
+    pose = [[prompt(name, pose=p) for p in NAMES["pose"]] for name in names]
+
+    def ids(table: list[list[str]]) -> Int[Array, "s k tokens"]:
+        found = np.asarray(tokenize([text for row in table for text in row]))
+        longest = (found == END).argmax(axis=1).max() + 1  # what follows is not read
+        return jnp.asarray(found[:, :longest].reshape(len(table), -1, longest))
+
+    possible = [[p in poses_of(SPECIES[name]) for p in NAMES["pose"]] for name in names]
+    return {
+        "species_ids": ids(species)[:, 0],
+        "color_ids": ids(color),
+        "pose_ids": ids(pose),
         "possible": jnp.asarray(possible),
-        "species": jnp.asarray([
-            TRAINING_SPECIES.index(NAMES["species"][s[0]]) for s in shown
-        ]),
-        "color": jnp.asarray(shown[:, 1]),
-        "pose": jnp.asarray(shown[:, 4]),
-    }  # fmt: skip
+    }
 
 
 def right_answers(networks: ClipConfig, params: Params, exam: dict) -> Array:
-    """Shares of pictures whose species, color and pose are found among the texts.
+    """Shares of unseen pictures whose species, color and pose are found.
 
-    Held-out animals all have a color; color and pose are asked with the species said.
+    Held-out animals all have a color.
     """
     side = networks.vision.image_size
     seen = clip_image(networks, params, prepare_clip(exam["pictures"], side))
-    read = lambda ids: clip_text(networks, params, ids)
-    species = jnp.argmax(seen @ read(exam["species_ids"]).T, axis=-1)
-
-    def among(ids: Int[Array, "n k tokens"], allowed: Array | bool) -> Array:
-        texts = read(ids.reshape(-1, ids.shape[-1])).reshape(*ids.shape[:2], -1)
-        fit = jnp.einsum("np,nkp->nk", seen, texts)
-        return jnp.argmax(jnp.where(allowed, fit, -jnp.inf), axis=-1)
-
-    color = among(exam["color_ids"], True)
-    pose = among(exam["pose_ids"], exam["possible"])
-    right = [species == exam["species"], color == exam["color"], pose == exam["pose"]]
+    found = asked(networks, params, exam, seen, exam["shown"])
+    right = [
+        jnp.argmax(cosines, axis=-1) == exam["shown"][:, place]
+        for cosines, place in zip(found, PLACES, strict=True)
+    ]
     return jnp.stack([r.mean() for r in right])
 
 
