@@ -222,6 +222,7 @@ def build_generation(config: Any, workdir: Path, clip: Clip, truth: Callable) ->
             Path(workdir) / "cache",
             state.params,
             skeleton,
+            front=state.upkeep.get("front"),
         )
     judged = {
         "prompt": config.generate.prompt,

@@ -14,7 +14,7 @@ from adreamer_jax.scene.field import FieldSpec, init_field
 from adreamer_jax.scene.pose import PoseSpec, init_pose
 from adreamer_jax.systems.animatable.distill import Views, draw_rays
 from adreamer_jax.systems.animatable.model import Model
-from adreamer_jax.systems.animatable.upkeep import fresh_upkeep
+from adreamer_jax.systems.animatable.upkeep import fresh_aims, fresh_upkeep
 from tests.systems.tiny import tiny_recipe
 
 FRAMES = 3
@@ -65,9 +65,11 @@ def small_model(*, backbone="mlp", radii=(0.28, 0.25, 0.62), bend=0.6, seed=0):
 
 
 def small_upkeep(config):
-    """Nothing is known to be empty, and every frame has the same box."""
-    upkeep = fresh_upkeep(config, FRAMES)
-    return upkeep | {"box": upkeep["box"] * REACH}
+    """Nothing is known to be empty; every frame has the same box and ball."""
+    upkeep = fresh_upkeep(config, FRAMES) | fresh_aims(FRAMES)
+    wide = jnp.array([1.0, 1.0, 1.0, 3.0**0.5 * REACH])
+    box = {"box": upkeep["box"] * REACH, "aim": upkeep["aim"] * wide}
+    return upkeep | box | {"aim_rest": upkeep["aim_rest"] * wide}
 
 
 def fixed_prior(side=8, views=2):

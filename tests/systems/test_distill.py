@@ -135,9 +135,13 @@ def test_the_gradient_is_the_slope_of_the_loss(scene, grads, part):
     assert (value(0.01) - value(-0.01)) / 0.02 == pytest.approx(expected, rel=0.03)
 
 
-def test_views_aim_at_the_posed_box_and_see_all_of_it(scene):
+def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
     low, high = np.array([-0.2, -0.1, 0.0]), np.array([0.6, 0.3, 0.9])
-    upkeep = scene.upkeep | {"box": jnp.tile(jnp.array([low, high]), (FRAMES, 1, 1))}
+    ball = np.append((low + high) / 2, np.linalg.norm(high - low) / 2)
+    upkeep = scene.upkeep | {
+        "box": jnp.tile(jnp.array([low, high]), (FRAMES, 1, 1)),
+        "aim": jnp.tile(jnp.asarray(ball, jnp.float32), (FRAMES, 1)),
+    }
     corners = jnp.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     corners = corners * (high - low) + low
     for seed in range(5):

@@ -48,11 +48,11 @@ def extracted(tiny):
 def second(tiny, extracted, tmp_path_factory):
     wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
 
-    def build(**changes):
+    def build(front=None, **changes):
         config = second_recipe(**changes)
         system, frozen = generation.make_generation(
             config, tiny.clip, tmp_path_factory.mktemp("cache"), extracted.model,
-            extracted.skeleton, prior=(fixed_prior(), wanted),
+            extracted.skeleton, prior=(fixed_prior(), wanted), front=front,
         )  # fmt: skip
         return SimpleNamespace(config=config, system=system, frozen=frozen)
 
@@ -127,6 +127,12 @@ def test_color_begins_anew_and_shape_is_kept(made, extracted):
     assert fresh and all(
         name.startswith(("field/paint", "field/color")) for name in fresh
     )
+
+
+def test_the_front_that_the_extraction_found_is_kept(second):
+    made = second(front=jnp.float32(1.5))
+    start = jax.jit(made.system.init)(jax.random.key(3), made.frozen)
+    assert float(start.upkeep["front"]) == 1.5
 
 
 def test_shape_begins_anew_where_asked(second, extracted):

@@ -44,6 +44,34 @@ def test_boxes_hold_every_occupied_cell_however_many_there_are(tiny):
     np.testing.assert_allclose(nothing, np.tile([[[-1.2] * 3, [1.2] * 3]], (2, 1, 1)))
 
 
+def test_the_ball_is_about_the_middle_of_the_box():
+    points = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    valid = np.arange(30) < 20
+    some = points[:20]
+    middle = (some.min(0) + some.max(0)) / 2
+    radius = np.linalg.norm(some - middle, axis=1).max()
+    found = upkeep.ball(jnp.asarray(points), jnp.asarray(valid))
+    np.testing.assert_allclose(found, [*middle, radius], rtol=1e-5)
+    nothing = upkeep.ball(jnp.asarray(points), jnp.zeros(30, bool))
+    np.testing.assert_array_equal(nothing, [0.0, 0.0, 0.0, 1.0])
+
+
+def test_the_prior_aims_at_the_surface_and_not_at_its_cells(tiny, trained):
+    """Of bones that do not move, every ball is that of the inside."""
+    model, config = tiny.start.params, tiny.config
+    found = jax.jit(lambda m, s: upkeep.aims(config, m, s, FRAMES))(
+        model, tiny.start.step
+    )
+    points = np.asarray(upkeep.grid_points(upkeep.AIM_CELLS))
+    detail = config.scene.field.detail[0][1] if config.scene.field.detail else 1.0
+    sdf = signed_distance(model.field, jnp.asarray(points), detail=detail)
+    inside = points[np.asarray(sdf) < 0]
+    middle = (inside.min(0) + inside.max(0)) / 2
+    radius = np.linalg.norm(inside - middle, axis=1).max()
+    for row in (*np.asarray(found["aim"]), np.asarray(found["aim_rest"])):
+        np.testing.assert_allclose(row, [*middle, radius], atol=2e-3)
+
+
 def test_refreshed_occupancy_keeps_the_surface(tiny, trained):
     state, _ = trained
     grid, boxes = jax.jit(

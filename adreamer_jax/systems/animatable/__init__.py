@@ -47,6 +47,8 @@ from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.picture import make_draw
 from adreamer_jax.systems.animatable.upkeep import (
     SEED_CELLS,
+    aims,
+    fresh_aims,
     fresh_upkeep,
     interior,
     refresh,
@@ -102,6 +104,7 @@ def make(
     surfaces = Surfaces(config, count)
     refresh_now = jax.jit(partial(refresh, config))
     interior_now = jax.jit(partial(interior, config))
+    aims_now = jax.jit(partial(aims, config, count=count))
     front_step = front_now = None
     if judge is not None:
         front_step = find_front_at(config)
@@ -114,7 +117,9 @@ def make(
             step=jnp.zeros((), jnp.int32),
             params=model,
             opt_state=optimizer.init(model),
-            upkeep=fresh_upkeep(config, count) | start_front(config, front_step),
+            upkeep=fresh_upkeep(config, count)
+            | ({} if judge is None else fresh_aims(count))
+            | start_front(config, front_step),
         )
 
     def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
@@ -123,6 +128,8 @@ def make(
         if step == config.run.rigid or step % config.run.refresh_every == 0:
             grid, box = refresh_now(state.params, frozen, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
+            if judge is not None:
+                upkeep |= aims_now(state.params, state.step)
             state = state.replace(upkeep=upkeep)
         if front_now is not None and step == front_step:
             front = front_now(state.params, state.upkeep, frozen, state.step)

@@ -216,20 +216,16 @@ def group_gradient(
 def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
     """Cameras around the posed object at a random frame of the clip.
 
-    They aim at the middle of that frame's box, and the box bounds their rays: a near
-    and far of the clip's own cameras would cut the object. Where upkeep says what to
-    aim at, cameras keep to it: followed by them, an object that is to fill the picture
-    would grow without end.
+    They aim at the object's ball in that frame (`upkeep.aims`), and the frame's box
+    bounds their rays: a near and far of the clip's own cameras would cut the object.
     """
     frame_key, camera_key = jax.random.split(key)
     count = upkeep["box"].shape[0]
     frame = jax.random.randint(frame_key, (), 0, count)
     time = frame_time(frame.astype(jnp.float32), count)[None]
-    box = upkeep["box"][frame]
-    aim = upkeep["aim"][frame] if "aim" in upkeep else box
+    box, aim = upkeep["box"][frame], upkeep["aim"][frame]
     if config.csd.space == "canonical":
-        box = occupied_box(upkeep["occupancy"])
-        aim = upkeep.get("aim_rest", box)
+        box, aim = occupied_box(upkeep["occupancy"]), upkeep["aim_rest"]
     numbers = config.data.views
     side = config.csd.resolution
     seen = sample_orbit(
@@ -240,10 +236,9 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
         fov_deg=numbers.fov_deg,
         fill=numbers.fill,
     )
-    reach = 0.5 * jnp.linalg.norm(aim[1] - aim[0])
     front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
     turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
-    camera = seen_from(seen, turn, jnp.mean(aim, axis=0), reach)
+    camera = seen_from(seen, turn, aim[:3], aim[3])
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, time, box)
 

@@ -35,7 +35,6 @@ from adreamer_jax.systems.animatable.distill import (
     csd_gradient,
     csd_weight,
     joined,
-    occupied_box,
     read_prior,
 )
 from adreamer_jax.systems.animatable.generation_fit import fit_gradient, sample_set
@@ -47,7 +46,7 @@ from adreamer_jax.systems.animatable.generation_losses import (
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model, moment
 from adreamer_jax.systems.animatable.upkeep import (
-    MARGIN,
+    aims,
     grid_points,
     posed_boxes,
 )
@@ -62,7 +61,6 @@ from adreamer_jax.types import (
     TrainState,
 )
 
-AIM_CELLS = 48  # a side, of the grid that finds the extracted object's boxes
 _STARTS = ("keep", "fresh")
 
 
@@ -80,11 +78,13 @@ def make_generation(
     extracted: Model,
     skeleton: Skeleton,
     prior: tuple[Prior, Params] | None = None,
+    *,
+    front: Array | None = None,
 ) -> tuple[System, dict[str, Any]]:
     """The system of the second stage and its constant arrays.
 
     ``config`` is that of `stage_config`; ``skeleton`` is in the clip's units; ``prior``
-    takes the place of the recipe's.
+    takes the place of the recipe's; ``front`` is the azimuth that the extraction found.
     """
     check(config)
     base, frozen = make(without_prior(config), clip, cache)
@@ -103,7 +103,9 @@ def make_generation(
     def init(key: Key, frozen: dict) -> TrainState:
         fresh = base.init(key, frozen)
         model: Params = begin(config, frozen["extracted"], fresh.params)
-        upkeep = fresh.upkeep | aims(config, count, frozen["extracted"])
+        upkeep = fresh.upkeep | extracted_aims(config, frozen["extracted"], count)
+        if front is not None:
+            upkeep |= {"front": jnp.asarray(front)}
         if judge is not None and config.fit.steps > 0:
             shape = (judge.num_views, *judge.latent_shape)
             upkeep |= {"fit_latents": jnp.zeros(shape)}
@@ -263,18 +265,10 @@ def asked(
     return jax.lax.cond(state.step < config.fit.steps, fit, distill)
 
 
-def aims(config: Any, count: int, extracted: Model) -> dict[str, Array]:
-    """Boxes of the extracted object alone, in every frame and at rest.
-
-    The prior's cameras keep to them, so that the new object has the old one's size.
-    """
-    points = grid_points(AIM_CELLS)
-    inside = signed_distance(extracted.field, points) < 0.0
-    margin = jnp.array([MARGIN, -MARGIN])[:, None]  # which `posed_boxes` adds
-    return {
-        "aim": posed_boxes(config, extracted, inside, points, count) + margin,
-        "aim_rest": occupied_box(inside.reshape((AIM_CELLS,) * 3)),
-    }
+def extracted_aims(config: Any, extracted: Model, count: int) -> dict[str, Array]:
+    """Balls of the finished extraction: followed by the prior's cameras, a new object
+    that is to fill the picture would grow without end."""
+    return aims(config, extracted, jnp.asarray(config.run.steps), count)
 
 
 def refresh(config: Any, count: int, model: Model, step: Array) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ rays; novel cameras use the same boxes, never a near and far of the clip's own c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from adreamer_jax.systems.animatable.model import Model, carry, moment
 from adreamer_jax.types import Array, Bool, Float
 
 SEED_CELLS = 48  # a side, of the grid that bones are spread in
+AIM_CELLS = 48  # a side, of the grid that finds the object's balls
 MARGIN = 0.05  # of the boxes, in field space
 
 
@@ -102,7 +104,64 @@ def posed_boxes(
     points: Float[Array, "n 3"],
     count: int,
 ) -> Float[Array, "t 2 3"]:
-    """Box of the occupied cells carried to every frame.
+    """Box of the occupied cells carried to every frame, with a margin."""
+
+    def box(posed: Array, valid: Array) -> Array:
+        low, high = extent(posed, valid)
+        return jnp.stack([low - MARGIN, high + MARGIN])
+
+    boxes = over_frames(config, model, near, points, count, box)
+    whole = jnp.array([[-1.2] * 3, [1.2] * 3])
+    return jnp.where(jnp.all(jnp.isfinite(boxes)), boxes, whole)
+
+
+def aims(config: Any, model: Model, step: Array, count: int) -> dict[str, Array]:
+    """Balls about the object, (center, radius), in every frame and at rest.
+
+    The prior's cameras keep to them. They are about the inside of the surface alone,
+    as the balls of the prior's own training data are about its animals: occupied cells
+    reach much farther, and the object would look too small.
+    """
+    detail = moment(config, model, step).detail
+    points = grid_points(AIM_CELLS)
+    inside = signed_distance(model.field, points, detail=detail) < 0.0
+    balls = over_frames(config, model, inside, points, count, ball)
+    return {"aim": balls, "aim_rest": ball(points, inside)}
+
+
+def fresh_aims(frames: int) -> dict[str, Array]:
+    """Balls of radius one about the middle, until there is an object to aim at."""
+    one = jnp.array([0.0, 0.0, 0.0, 1.0])
+    return {"aim": jnp.broadcast_to(one, (frames, 4)), "aim_rest": one}
+
+
+def ball(points: Float[Array, "n 3"], valid: Bool[Array, "n"]) -> Float[Array, "4"]:
+    """Middle of the points' box and the distance of the farthest one from it.
+
+    Radius one about the origin where there are none.
+    """
+    center = jnp.mean(extent(points, valid), axis=0)
+    far = jnp.linalg.norm(points - center, axis=-1)
+    found = jnp.append(center, jnp.max(jnp.where(valid, far, 0.0)))
+    return jnp.where(jnp.any(valid), found, jnp.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def extent(points: Float[Array, "n 3"], valid: Bool[Array, "n"]) -> Float[Array, "2 3"]:
+    """Lowest and highest corner; infinite where there are no points."""
+    low = jnp.min(jnp.where(valid[:, None], points, jnp.inf), axis=0)
+    high = jnp.max(jnp.where(valid[:, None], points, -jnp.inf), axis=0)
+    return jnp.stack([low, high])
+
+
+def over_frames(
+    config: Any,
+    model: Model,
+    near: Bool[Array, "n"],
+    points: Float[Array, "n 3"],
+    count: int,
+    describe: Callable[[Array, Array], Array],
+) -> Float[Array, "t ..."]:
+    """``describe(points, valid)`` of the cells carried to every frame.
 
     Only cells with an empty neighbor are carried: the outermost ones are among them,
     and they fit into as many places as the cube has outer faces.
@@ -111,21 +170,14 @@ def posed_boxes(
     edge = boundary(near.reshape((cells,) * 3)).reshape(-1)
     (index,) = jnp.nonzero(edge, size=6 * cells**2, fill_value=-1)
     chosen = points[index]
-    valid = (index >= 0)[None, :, None]
+    valid = index >= 0
     time = frame_time(jnp.arange(count, dtype=jnp.float32), count)
 
     def one(t):
         motion = posed_from_rest(model.bones, t[None])
-        posed = carry(config, model, motion, chosen[None])
-        low = jnp.min(jnp.where(valid, posed, jnp.inf), axis=1)[0]
-        high = jnp.max(jnp.where(valid, posed, -jnp.inf), axis=1)[0]
-        return jnp.stack([low, high])
+        return describe(carry(config, model, motion, chosen[None])[0], valid)
 
-    boxes = jax.lax.map(one, time)
-    grow = jnp.array([-MARGIN, MARGIN])[None, :, None]
-    grown = boxes + grow
-    whole = jnp.array([[-1.2] * 3, [1.2] * 3])
-    return jnp.where(jnp.all(jnp.isfinite(grown)), grown, whole)
+    return jax.lax.map(one, time)
 
 
 def interior(
