@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import trimesh
@@ -83,6 +84,17 @@ def test_a_clip_becomes_a_rig(notebook, tmp_path):
     assert {"model.glb", "motion.bvh", "rig.json", "cameras.npz"} <= set(shown[-1])
     scene = trimesh.load(tmp_path / "rig" / "model.glb")
     assert scene.geometry and int(names["state"].step) == SHORT["01"]
+
+
+def test_a_text_becomes_a_creature(notebook, tmp_path):
+    names, shown, printed = notebook("02")
+    assert all(np.isfinite(losses(printed))) and len(losses(printed)) >= 4
+    pictures = [value for value in shown if isinstance(value, Image.Image)]
+    assert [p.size for p in pictures] == [(512, 128), (4 * 96 + 3 * 4, 2 * 96)]
+    assert {"model.glb", "prior.png"} <= set(shown[-1])
+    before = jax.tree.leaves(names["extracted"].params)
+    after = jax.tree.leaves(names["state"].params)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_what_the_tour_says_holds(notebook):

@@ -1,5 +1,6 @@
 """Distillation through the warp: who is moved, by how much, and toward what."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -185,10 +186,38 @@ def test_the_box_of_a_grid():
     np.testing.assert_allclose(nothing, [[-1.0] * 3, [1.0] * 3])
 
 
+def shrinking_prior():
+    """Like the real ones it takes pictures of any size."""
+    shrink = lambda x: jax.image.resize(x, (4, 32, 32, *x.shape[3:]), "linear")
+    return fixed_prior(side=32, views=4)._replace(
+        encode=lambda weights, image, mask=None: shrink(image),
+        denoise=lambda weights, latents, t, context, cameras: latents - weights,
+    )
+
+
+def test_memory_does_not_grow_with_the_resolution():
+    """Sixteen times the pixels in a tenth more, by the compiler's own account."""
+    prior, held = shrinking_prior(), {}
+    frozen = {"prior": jnp.zeros((8, 32, 32, 3)), "contexts": jnp.zeros((2, 1, 1))}
+    for side in (128, 512):
+        config = small_recipe(**{
+            "csd.resolution": side, "csd.samples": 40, "csd.share": 0.35,
+            "csd.memory_mb": 256.0,
+        })  # fmt: skip
+        step = partial(distill.group_gradient, config, prior)
+        lowered = jax.jit(step).lower(
+            small_model(), small_upkeep(config), frozen, jnp.array(0), KEY
+        )
+        held[side] = lowered.compile().memory_analysis().temp_size_in_bytes
+    assert held[128] > 50e6  # a chunk of the size that the recipe allows
+    assert held[512] < 1.1 * held[128]
+
+
 def test_a_chunk_follows_the_memory_and_divides_evenly():
     config = small_recipe()
     each = distill.ray_bytes(config)
-    config.csd.memory_mb = 100 * each / 2**20
+    pictures = 128 * distill.PIXEL_BYTES
+    config.csd.memory_mb = (100 * each + pictures) / 2**20
     assert distill.chunk_rays(config, 128) == 64  # two of 64, not 100 and 28
     assert distill.chunk_rays(config, 90) == 90
     config.csd.memory_mb = 1e-9

@@ -65,6 +65,7 @@ FORMS = ("x0", "sds")
 SPACES = ("posed", "canonical")
 MOVES = ("canonical", "canonical+warp")
 BACKGROUNDS = ("gray", "white", "random")
+PIXEL_BYTES = 40.0  # of color and mask, their gradients, and what is in other order
 _KEPT = ("feature", "visibility", "log_temperature", "center", "axes", "radii")
 
 
@@ -425,8 +426,13 @@ def _may_move(path: str, moves: str) -> bool:
 
 
 def chunk_rays(config: Any, total: int) -> int:
-    """Rays of one chunk, from the memory that the recipe allows."""
-    most = max(1, int(config.csd.memory_mb * 2**20 / ray_bytes(config)))
+    """Rays of one chunk, from the memory that the recipe allows.
+
+    The whole pictures come off it first, up to three quarters of it.
+    """
+    memory = config.csd.memory_mb * 2**20
+    left = max(memory - total * PIXEL_BYTES, 0.25 * memory)
+    most = max(1, int(left / ray_bytes(config)))
     return -(-total // -(-total // most))
 
 
