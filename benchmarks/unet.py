@@ -12,18 +12,18 @@ needs about 12 GB. The worker modes (``jax``, ``torch``) are started by the scri
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # from a checkout, anywhere
+
+from benchmarks.rivals import answer, compare
+
 ROOT = Path(__file__).parents[1]
+
 SHAPE = (4, 32, 32, 4)
 
 
@@ -50,7 +50,6 @@ def weights():
 
 def jax_forward():
     """Return a function that runs the forward once."""
-    sys.path.insert(0, str(ROOT))
     import jax
     import jax.numpy as jnp
 
@@ -116,99 +115,8 @@ def torch_forward(threads, layout):
     return forward
 
 
-def work(kind, threads):
-    """Answer every line on stdin by one forward; the last line tells the peak."""
-    if kind == "jax":
-        forward = jax_forward()
-    else:
-        forward = torch_forward(threads, kind.removeprefix("torch_"))
-    out = forward()  # caches, allocators and packed weights warm up
-    np.save(Path(os.environ["UNET_BENCH_OUT"]) / f"{kind}.npy", out)
-    del out
-    at_rest = reset_peak()
-    for _ in sys.stdin:
-        cpu, wall = time.process_time(), time.perf_counter()
-        forward()
-        row = {
-            "cpu": time.process_time() - cpu,
-            "wall": time.perf_counter() - wall,
-            "peak_gb": resident_gb("VmHWM"),
-            "forward_gb": resident_gb("VmHWM") - at_rest,
-        }
-        print(json.dumps(row), flush=True)
-
-
-def reset_peak():
-    """Give back what loading and compiling left over; return what is then held."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident_gb("VmRSS")
-
-
-def resident_gb(name):
-    """Resident memory of this process in GB: ``VmRSS`` now, ``VmHWM`` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024 / 1e9
-    raise OSError(f"/proc/self/status must have {name}; run this on Linux")
-
-
-def start(kind, python, threads, folder):
-    """Start one worker with its number of threads."""
-    flags = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "XLA_FLAGS": flags,
-        "JAX_PLATFORMS": "cpu",
-        "UNET_BENCH_OUT": str(folder),
-    }
-    command = [python, __file__, kind, f"--threads={threads}"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, text=True, env=environment
-    )
-
-
-def ask(worker):
-    """One forward of a worker."""
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
-    return json.loads(worker.stdout.readline())
-
-
-def compare(torch_python, threads, rounds, folder):
-    """Let the contestants take turns; return their minima and the ratios."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    folder.mkdir(parents=True, exist_ok=True)
-    report = {"threads": threads, "rounds": rounds}
-    rows = {"jax": []}
-    jax_worker = start("jax", sys.executable, threads, folder)
-    for kind in ("torch_contiguous", "torch_channels_last"):
-        worker = start(kind, torch_python, threads, folder)
-        rows[kind] = []
-        for _ in range(rounds):
-            rows["jax"].append(ask(jax_worker))
-            rows[kind].append(ask(worker))
-        worker.communicate()
-    jax_worker.communicate()
-    for kind, measured in rows.items():
-        report[kind] = {
-            name: round(min(row[name] for row in measured), 3) for name in measured[0]
-        }
-        report[kind]["all_cpu"] = [round(row["cpu"], 2) for row in measured]
-    kinds = [kind for kind in rows if kind != "jax"]
-    for name in ("cpu", "peak_gb", "forward_gb"):
-        best = min(report[kind][name] for kind in kinds)
-        report[f"torch_over_jax_{name}"] = round(best / report["jax"][name], 3)
-    found, wanted = (np.load(folder / f"{k}.npy") for k in ("jax", kinds[0]))
-    report["difference"] = float(np.abs(found - wanted).max())
-    report["output_std"] = float(wanted.std())
-    return report
-
-
 def main():
+    """Compare, or be one of the workers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", nargs="?", default="compare")
     parser.add_argument("--torch-python", default=sys.executable)
@@ -216,13 +124,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/adreamer_unet_bench"))
     options = parser.parse_args()
-    if options.kind != "compare":
-        work(options.kind, options.threads)
+    kind, threads, folder = options.kind, options.threads, options.folder
+    if kind == "compare":
+        report = compare(
+            __file__,
+            ("torch_contiguous", "torch_channels_last"),
+            torch_python=options.torch_python,
+            threads=threads,
+            rounds=options.rounds,
+            folder=folder,
+        )
+        print(json.dumps(report, indent=1))
         return
-    report = compare(
-        options.torch_python, options.threads, options.rounds, options.folder
-    )
-    print(json.dumps(report, indent=1))
+    layout = kind.removeprefix("torch_")
+    forward = jax_forward() if kind == "jax" else torch_forward(threads, layout)
+    answer(forward, folder / f"{kind}.npy")
 
 
 if __name__ == "__main__":

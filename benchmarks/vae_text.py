@@ -14,18 +14,18 @@ frozen: what distillation asks for), text (two prompts of 77 tokens). Needs abou
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # from a checkout, anywhere
+
+from benchmarks.rivals import answer, compare
+
 ROOT = Path(__file__).parents[1]
+
 MANIFESTS = {
     "encode": "sd_vae",
     "gradient": "sd_vae",
@@ -63,7 +63,6 @@ def token_ids():
 
 def jax_task(task, size):
     """A function that runs the task once in JAX."""
-    sys.path.insert(0, str(ROOT))
     import jax
     import jax.numpy as jnp
 
@@ -160,99 +159,8 @@ def torch_text():
     return run
 
 
-def work(kind, task, size, threads, folder):
-    """Answer every line on stdin by one call and its cost."""
-    if kind == "jax":
-        call = jax_task(task, size)
-    else:
-        import torch
-
-        torch.set_num_threads(threads)
-        layout = kind.removeprefix("torch_")
-        call = torch_text() if task == "text" else torch_vae(task, size, layout)
-    np.save(folder / f"{kind}.npy", call())  # the first call warms caches up
-    at_rest = reset_peak()
-    for _ in sys.stdin:
-        begin = time.process_time()
-        call()
-        cpu, peak = time.process_time() - begin, resident_gb("VmHWM")
-        row = {"cpu": cpu, "peak_gb": peak, "call_gb": peak - at_rest}
-        print(json.dumps(row), flush=True)
-
-
-def reset_peak():
-    """Give back what loading and compiling left over; return what is then held."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident_gb("VmRSS")
-
-
-def resident_gb(name):
-    """Resident memory of this process in GB: ``VmRSS`` now, ``VmHWM`` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024 / 1e9
-    raise OSError(f"/proc/self/status must have {name}; run this on Linux")
-
-
-def start(kind, python, options):
-    """Start one worker on as many threads as there are cores for it."""
-    threads = options.threads
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if threads == 1 else "",
-    }
-    command = [python, __file__, kind, f"--task={options.task}"]
-    command += [f"--size={options.size}", f"--threads={threads}"]
-    command += [f"--folder={options.folder}"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, text=True, env=environment
-    )
-
-
-def ask(worker):
-    """One call of a worker."""
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
-    return json.loads(worker.stdout.readline())
-
-
-def compare(options):
-    """Let the contestants take turns; return their minima and the ratios."""
-    cores = sorted(os.sched_getaffinity(0))[: options.threads]
-    os.sched_setaffinity(0, cores)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    kinds = ["torch_contiguous", "torch_channels_last"]
-    kinds = kinds[: 1 if options.task == "text" else 2]
-    rows = {"jax": []} | {kind: [] for kind in kinds}
-    jax_worker = start("jax", sys.executable, options)
-    for kind in kinds:
-        worker = start(kind, options.torch_python, options)
-        for _ in range(options.rounds):
-            rows["jax"].append(ask(jax_worker))
-            rows[kind].append(ask(worker))
-        worker.communicate()
-    jax_worker.communicate()
-    report = {"task": options.task, "size": options.size, "threads": options.threads}
-    for kind, measured in rows.items():
-        report[kind] = {
-            name: round(min(row[name] for row in measured), 3) for name in measured[0]
-        }
-        report[kind]["all_cpu"] = [round(row["cpu"], 2) for row in measured]
-    for name in ("cpu", "peak_gb", "call_gb"):
-        best = min(report[kind][name] for kind in kinds)
-        report[f"torch_over_jax_{name}"] = round(best / report["jax"][name], 3)
-    found, wanted = (np.load(options.folder / f"{k}.npy") for k in ("jax", kinds[0]))
-    report["difference"] = float(np.abs(found - wanted).max())
-    report["output_std"] = float(wanted.std())
-    return report
-
-
 def main():
+    """Compare, or be one of the workers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", nargs="?", default="compare")
     parser.add_argument("--task", choices=MANIFESTS, default="encode")
@@ -262,11 +170,33 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/adreamer_vae_bench"))
     options = parser.parse_args()
-    if options.kind == "compare":
-        print(json.dumps(compare(options), indent=1))
-    else:
-        task, folder = options.task, options.folder
-        work(options.kind, task, options.size, options.threads, folder)
+    kind, task, size = options.kind, options.task, options.size
+    threads, folder = options.threads, options.folder
+    if kind == "compare":
+        kinds = ("torch_contiguous", "torch_channels_last")
+        report = compare(
+            __file__,
+            kinds[:1] if task == "text" else kinds,
+            torch_python=options.torch_python,
+            threads=threads,
+            rounds=options.rounds,
+            folder=folder,
+            words=(f"--task={task}", f"--size={size}"),
+        )
+        print(json.dumps({"task": task, "size": size} | report, indent=1))
+        return
+    answer(rival(kind, task, size, threads), folder / f"{kind}.npy")
+
+
+def rival(kind, task, size, threads):
+    """The function of a worker."""
+    if kind == "jax":
+        return jax_task(task, size)
+    import torch
+
+    torch.set_num_threads(threads)
+    layout = kind.removeprefix("torch_")
+    return torch_text() if task == "text" else torch_vae(task, size, layout)
 
 
 if __name__ == "__main__":

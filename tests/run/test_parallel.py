@@ -89,6 +89,20 @@ def test_frames_that_do_not_divide_are_refused():
         parallel.make_advance(system, mesh)(state, frozen, key)
 
 
+def test_a_run_that_began_on_eight_devices_goes_on_on_one(tmp_path):
+    """Its checkpoint opens on one device, and on two of them after that."""
+    for steps, devices in ((8, 8), (14, 1), (20, 2)):
+        run = run_section(devices=devices)
+        state = train(toy(steps), frozen_toy(), run, tmp_path / "moved", stage="toy")
+        assert int(state.step) == steps
+    alone = train(toy(20), frozen_toy(), run_section(), tmp_path / "one", stage="toy")
+    np.testing.assert_allclose(
+        state.params["vector"], alone.params["vector"], atol=1e-5
+    )
+    lines = read_metrics(tmp_path / "moved" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(2, 21, 2))
+
+
 def test_what_says_the_processes_is_checked(monkeypatch):
     monkeypatch.delenv(parallel.PROCESSES, raising=False)
     parallel.join()
@@ -161,6 +175,7 @@ def test_eight_devices_have_loss_and_gradient_of_one(tmp_path):
     ]
     # sums in another order: a few times float32's own precision
     assert np.linalg.norm(flat[1] - flat[0]) < 5e-6 * np.linalg.norm(flat[0])
+    assert np.abs(flat[1] - flat[0]).max() < 1e-6 * np.abs(flat[0]).max()
     sizes = reduced(program)
     assert sum(size >= len(flat[0]) for size in sizes) == 1, sizes
     assert sum(sizes) < 2.2 * len(flat[0]) + 10_000  # both gradients, and few numbers
