@@ -8,6 +8,7 @@ import pytest
 from adreamer_jax.prior.load import load_prior
 from adreamer_jax.run import teach
 from adreamer_jax.run.recipe import load_recipe, recipe_name
+from adreamer_jax.systems import pocket
 from tests.systems.small_pocket import recipe
 
 
@@ -46,6 +47,9 @@ def test_a_run_leaves_a_prior_a_curve_and_a_sheet(workdir):
     assert prior.has_alpha
     index = json.loads((workdir / "export" / "pocket" / "model_index.json").read_text())
     assert index["trained_sets"] == 8
+    longer = recipe("pocket", run__start_from=str(workdir / "export" / "pocket"))
+    assert pocket.sets_before(longer) == 8
+    assert pocket.sets_before(recipe("pocket")) == 0
 
 
 def test_a_finished_run_only_writes_its_weights_again(workdir, capsys):

@@ -7,6 +7,7 @@ functions of a run, `write` the folder that `load_prior` reads.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -349,6 +350,15 @@ def averaged(average: Params, params: Params, step: Array, keep: float) -> Param
     return jax.tree.map(lambda a, p: share * a + (1.0 - share) * p, average, params)
 
 
+def sets_before(config: Any) -> int:
+    """How many sets the weights had learned from that the run started with."""
+    name = config.run.start_from
+    if not name:
+        return 0
+    index = json.loads((find_folder(name) / "model_index.json").read_text())
+    return index.get("trained_sets", 0)
+
+
 def write(config: Any, state: TrainState, folder: Path) -> Path:
     """Write the averaged weights as a prior's folder in half precision."""
     networks = networks_of(config)
@@ -358,7 +368,7 @@ def write(config: Any, state: TrainState, folder: Path) -> Path:
         index={
             "image_size": config.data.size,
             "pixel_block": networks.block,
-            "trained_sets": int(state.step) * config.run.batch,
+            "trained_sets": sets_before(config) + int(state.step) * config.run.batch,
         },
         unet=(networks.unet, average["unet"]),
         text=(networks.text, average["text"]),
