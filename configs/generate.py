@@ -47,7 +47,7 @@ def default() -> ConfigDict:
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
             fit=dict(  # of the rest shape to one sampled set of views, at first
-                steps=0,
+                steps=200,
                 strength=0.8,  # of the noise over the extracted model's pictures
                 chain=30,  # DDIM steps
             ),
@@ -62,7 +62,7 @@ def default() -> ConfigDict:
         dict(
             field=dict(
                 beta=((0.0, 0.04), (0.6, 0.012), (1.0, 0.007)),
-                detail=((0.0, 0.6), (0.4, 1.0)),
+                detail=((0.0, 0.6), (1.0, 0.7)),  # what 32 pixels can teach
             ),
             bones=dict(reach=1e6),  # the new shape may lie farther from the bones
         )
@@ -77,10 +77,10 @@ def default() -> ConfigDict:
     made.csd.update(
         dict(
             every=1,
-            guidance=5.0,
-            # from a shape that stands already: less noise than from none
-            time_low=((0.0, 0.4), (0.6, 0.02)),
-            time_high=((0.0, 0.9), (0.6, 0.5)),
+            guidance=3.0,
+            # after the fit, little noise: from much a weak prior's mean melts the legs
+            time_low=((0.0, 0.02),),
+            time_high=((0.0, 0.2),),
             entropy=0.02,
             ratio=0.0,
         )
@@ -93,8 +93,8 @@ def default() -> ConfigDict:
             skeleton=1.0,  # joints hold and turn as far as in the clip (L_skel)
             bone=0.1,  # rest centers lie inside of the surface (L_bone)
             bone_skin=0.01,  # the bones' ellipsoids fill the shape
-            eikonal=0.02,
-            smooth=0.02,
+            eikonal=0.1,
+            smooth=0.1,
             color_smooth=0.0,
         )
     )
@@ -114,12 +114,12 @@ def default() -> ConfigDict:
         dict(
             stage="generate",
             seed=0,
-            steps=600,
+            steps=260,
             rigid=0,
             refresh_every=20,
             log_every=20,
             save_every=100,
-            show_every=150,
+            show_every=100,
         )
     )
     return config
@@ -134,6 +134,8 @@ def paper() -> ConfigDict:
     made.csd.every = 1
     made.scene.field.beta = ((0.0, 0.02), (1.0, 0.005))
     made.scene.field.detail = ()
+    made.fit.steps = 0
+    made.loss.update(dict(eikonal=0.02, smooth=0.02))
     made.optimizer.rates.update(first.optimizer.rates)
     made.optimizer.rates.update(dict(camera=0.0, focal=0.0, plane=0.0))
     made.run.update(
@@ -148,6 +150,7 @@ def smoke() -> ConfigDict:
     config.prior.name = "random"
     config.generate.csd.update(load_recipe("extract.py:smoke").csd)
     config.generate.csd.every = 1
+    config.generate.fit.update(dict(steps=2, chain=3))
     config.generate.run.update(
         dict(steps=6, refresh_every=3, log_every=1, save_every=2, show_every=6)
     )

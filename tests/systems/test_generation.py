@@ -25,6 +25,7 @@ def second_recipe(**changes):
     config.generate = load_recipe("generate.py:smoke").generate
     config.generate.csd.update(dict(resolution=8, samples=8, share=1.0))
     config.generate.run.update(dict(steps=STEPS, refresh_every=2))
+    config.generate.fit.steps = 0
     for key, value in changes.items():
         *path, last = key.split(".")
         place = config.generate
