@@ -130,7 +130,8 @@ def two(house, config, monkeypatch, tmp_path):
     calls, _, _ = house
     seen = []
 
-    def make(config, clip, cache, extracted, skeleton):
+    def make(config, clip, cache, extracted, skeleton, *, front):
+        assert front is None  # the toy found none
         seen.append((config.run.steps, extracted, skeleton))
         return toy(config.run.steps), frozen_toy()
 
