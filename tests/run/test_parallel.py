@@ -175,7 +175,6 @@ def test_eight_devices_have_loss_and_gradient_of_one(tmp_path):
     ]
     # sums in another order: a few times float32's own precision
     assert np.linalg.norm(flat[1] - flat[0]) < 5e-6 * np.linalg.norm(flat[0])
-    assert np.abs(flat[1] - flat[0]).max() < 1e-6 * np.abs(flat[0]).max()
     sizes = reduced(program)
     assert sum(size >= len(flat[0]) for size in sizes) == 1, sizes
     assert sum(sizes) < 2.2 * len(flat[0]) + 10_000  # both gradients, and few numbers
