@@ -6,7 +6,8 @@
 
 Sizes: default takes about four minutes on two cores for a clip of 60 frames and 2.5 GB,
 products included. smoke is the whole chain in about a minute and shows no quality.
-paper has the published networks, losses and steps, for a GPU; it has not been run to its end.
+paper has the published networks, losses and steps, for a GPU; it has not been run to
+its end.
 """
 
 from ml_collections import ConfigDict
