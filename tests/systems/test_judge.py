@@ -91,11 +91,11 @@ def test_the_named_loss_is_zero_where_all_is_found_and_forgives_natural_coats():
 
 
 def test_the_loss_is_zero_for_a_perfect_judge_and_blind_to_twins():
-    true = jnp.eye(3, 6, dtype=bool)
+    true = jnp.eye(3, dtype=bool)
     perfect = jnp.where(true, 1.0, -1.0)
     assert float(judge.contrast(perfect, true, jnp.float32(50.0))) < 1e-6
-    blind = judge.contrast(jnp.zeros((3, 6)), true, jnp.float32(1.0))
-    assert float(blind) == pytest.approx(0.5 * (np.log(6) + np.log(3)), rel=1e-5)
+    blind = judge.contrast(jnp.zeros((3, 3)), true, jnp.float32(1.0))
+    assert float(blind) == pytest.approx(np.log(3), rel=1e-5)
     twins = true.at[0, 1].set(True)  # text 1 is true of picture 0 as well
     same = perfect.at[0, 1].set(1.0)
     assert float(judge.contrast(same, twins, jnp.float32(50.0))) < 1e-6

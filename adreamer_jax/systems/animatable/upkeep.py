@@ -28,6 +28,7 @@ from adreamer_jax.types import Array, Bool, Float
 SEED_CELLS = 48  # a side, of the grid that bones are spread in
 AIM_CELLS = 48  # a side, of the grid that finds the object's balls
 MARGIN = 0.05  # of the boxes, in field space
+_NO_BALL = (0.0, 0.0, 0.0, 1.0)  # where there is nothing to aim at
 
 
 def fresh_upkeep(config: Any, frames: int) -> dict[str, Array]:
@@ -131,7 +132,7 @@ def aims(config: Any, model: Model, step: Array, count: int) -> dict[str, Array]
 
 def fresh_aims(frames: int) -> dict[str, Array]:
     """Balls of radius one about the middle, until there is an object to aim at."""
-    one = jnp.array([0.0, 0.0, 0.0, 1.0])
+    one = jnp.array(_NO_BALL)
     return {"aim": jnp.broadcast_to(one, (frames, 4)), "aim_rest": one}
 
 
@@ -143,7 +144,7 @@ def ball(points: Float[Array, "n 3"], valid: Bool[Array, "n"]) -> Float[Array, "
     center = jnp.mean(extent(points, valid), axis=0)
     far = jnp.linalg.norm(points - center, axis=-1)
     found = jnp.append(center, jnp.max(jnp.where(valid, far, 0.0)))
-    return jnp.where(jnp.any(valid), found, jnp.array([0.0, 0.0, 0.0, 1.0]))
+    return jnp.where(jnp.any(valid), found, jnp.array(_NO_BALL))
 
 
 def extent(points: Float[Array, "n 3"], valid: Bool[Array, "n"]) -> Float[Array, "2 3"]:

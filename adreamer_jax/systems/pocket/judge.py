@@ -5,7 +5,7 @@ captions are pulled together as in CLIP; since all attributes are known, a capti
 happens to be true of another picture of the batch is not held against it. Beside that,
 every picture has to find its species among all, then its color and its pose among the
 texts that name its species, which teaches a small network far faster than captions do.
-Letters: b pictures, t texts of which the first b are the pictures' own, s species.
+Letters: b pictures, t texts, s species.
 """
 
 from __future__ import annotations
@@ -223,17 +223,16 @@ def glimpsed(images: Array, glance: Glance) -> Float[Array, "b h w 3"]:
 
 
 def contrast(
-    cosines: Float[Array, "b t"], true: Bool[Array, "b t"], scale: Float[Array, ""]
+    cosines: Float[Array, "b b"], true: Bool[Array, "b b"], scale: Float[Array, ""]
 ) -> Float[Array, ""]:
     """CLIP's loss both ways, blind to texts that are true of more than one picture.
 
-    Text i is picture i's own for i < b; the rest are wrong for somebody.
+    Text i is picture i's own.
     """
-    count = len(cosines)
-    own = jnp.arange(count)
-    mine = own[:, None] == jnp.arange(cosines.shape[1])
+    own = jnp.arange(len(cosines))
+    mine = jnp.eye(len(cosines), dtype=bool)
     logits = jnp.where(true & ~mine, -jnp.inf, scale * cosines)
-    ways = (logits, logits[:, :count].T)
+    ways = (logits, logits.T)
     losses = [optax.softmax_cross_entropy_with_integer_labels(x, own) for x in ways]
     return 0.5 * (losses[0].mean() + losses[1].mean())
 
