@@ -162,6 +162,10 @@ def figures(
         if name:
             recall = percent * float(np.mean(backward[back])) if some else None
             out[f"{name}recall_percent"] = recall
+            # where nothing predicted lies near a part, its own distance counts twice
+            near = forward[ahead] if len(forward[ahead]) else backward[back]
+            both = percent * shape.chamfer(near, backward[back]) if some else None
+            out[f"{name}chamfer_percent"] = both
     return out
 
 

@@ -68,3 +68,13 @@ def test_motions_and_cameras_of_another_space_do_the_same_to_points():
     placed = asset._placed(turn[None], scale, origin)[0]
     np.testing.assert_allclose(placed[:3, 3], there(turn[:3, 3]), atol=1e-6)
     np.testing.assert_allclose(placed[:3, :3], turn[:3, :3], atol=1e-6)
+
+
+def test_a_hollow_that_nobody_can_see_is_filled(monkeypatch):
+    monkeypatch.setattr(asset, "_CHUNK", 4096)
+    shell = lambda p: jnp.maximum(ball(p), -0.25 - ball(p))
+    vertices, _ = asset.extract(shell, [-1.0] * 3, [1.0] * 3, 24)
+    assert np.abs(ball(jnp.asarray(vertices))).max() < 0.01
+    half = lambda p: jnp.maximum(shell(p), p[:, 2] + 0.1)
+    vertices, _ = asset.extract(half, [-1.0] * 3, [1.0] * 3, 24)
+    assert ball(jnp.asarray(vertices)).min() < -0.2  # an open bowl stays one

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
@@ -46,7 +47,8 @@ def _on_grid(function, low, high, shape) -> np.ndarray:
 def extract(function, low, high, cells: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and outward faces of the zero set inside a box; empty if there is none.
 
-    The outermost layer is set outside, so that the surface is closed.
+    The outermost layer is set outside, so that the surface is closed; hollows that it
+    does not reach are filled, since nobody can see or has seen them.
     """
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     step = (high - low).max() / cells
@@ -58,6 +60,8 @@ def extract(function, low, high, cells: int) -> tuple[np.ndarray, np.ndarray]:
         index: list[Any] = [slice(None)] * 3
         index[axis] = [0, -1]
         values[tuple(index)] = np.maximum(ends, 0.5 * step)
+    hollow, _ = ndimage.label(values >= 0)
+    values[(hollow > 0) & (hollow != hollow[0, 0, 0])] = -step
     if values.min() >= 0 or values.max() <= 0:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     vertices, faces, _, _ = marching_cubes(values, 0.0, spacing=(step,) * 3)
