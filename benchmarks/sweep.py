@@ -29,6 +29,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "no_flow": {"loss.flow": 0.0},
     "matching": {"loss.match": 0.2, "loss.feature": 0.02},
     "no_cycle": {"loss.cycle": 0.0},
+    "no_parallax": {"loss.parallax": 0.0},
+    "no_gap": {"scene.field.gap": 0.0},
     "no_neighbor": {"loss.neighbor": 0.0},
     "ellipsoid": {"scene.field.stance": 2.0},
     "zero_level": {"run.mesh_level": 0.0},
@@ -59,10 +61,11 @@ def recipe_of(changes: dict[str, Any], clip: str, size: str) -> Any:
 
 def run(changes: dict[str, Any], clip: str, size: str, workdir: Path) -> dict[str, Any]:
     """One arm on one clip; what its evaluation says."""
-    from adreamer_jax.run import pipeline
+    from adreamer_jax.run import pipeline, recipe
     from adreamer_jax.run.train import train
 
     config = recipe_of(changes, clip, size)
+    recipe.remember(config, workdir)
     started, spent = time.monotonic(), time.process_time()
     model = pipeline.build(config, workdir, *pipeline.read(config))
     state = train(model.system, model.frozen, config.run, workdir, stage=model.stage)

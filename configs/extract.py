@@ -97,6 +97,7 @@ def default() -> ConfigDict:
                 mlp_depth=5,
                 symmetric=True,  # one shape for both sides of a learned mirror plane
                 stance=6.0,  # 2: starts as an ellipsoid; more: boxier below, for legs
+                gap=0.3,  # of that half along the mirror plane, as a share of its width
                 density="volsdf",  # or "neus"
                 # sharpness over the run, geometric between the knots
                 beta=((0.0, 0.06), (0.6, 0.012), (1.0, 0.007)),
@@ -155,6 +156,7 @@ def default() -> ConfigDict:
             camera_prior=0.2,
             camera_acceleration=200.0,
             motion_size=0.02,
+            parallax=5.0,  # more of it hinders motion that is slow in truth
             gauge=1.0,
             neighbor=10.0,
             csd=0.0,
@@ -227,7 +229,7 @@ def paper() -> ConfigDict:
         dict(levels=16, log2_slots=19, features=2, coarsest=16, finest=4096)
     )
     field.width, field.depth = 64, 2
-    field.symmetric, field.stance = False, 2.0
+    field.symmetric, field.stance, field.gap = False, 2.0, 0.0
     field.beta_learned = True
     field.detail = ((0.0, 0.5), (0.2, 0.5), (0.6, 1.0))
     config.scene.bones.motion = "mlp"

@@ -139,6 +139,32 @@ def gauge_loss(motion: Rigid, centers: Float[Array, "bones 3"]) -> Float[Array, 
     return jnp.mean(sum(terms))
 
 
+def parallax_loss(
+    motion: Rigid,
+    centers: Float[Array, "bones 3"],
+    camera_from_object: Float[Array, "t 4 4"],
+) -> Float[Array, ""]:
+    """Mean squared movement of bones that goes along with the camera's path.
+
+    A limb at the wrong depth looks right from every side if it drifts while the camera
+    turns. So the part of a bone's path that is a linear function of the direction to
+    the camera is taken for an error of shape. Frames are all of the clip's, in order.
+    """
+    turn, shift = camera_from_object[:, :3, :3], camera_from_object[:, :3, 3]
+    toward = -jnp.einsum("tij,ti->tj", turn, shift)
+    toward /= jnp.linalg.norm(toward, axis=-1, keepdims=True)
+    toward = jax.lax.stop_gradient(toward - jnp.mean(toward, axis=0))
+    path = rigid.apply(motion, centers) - centers
+    path -= jnp.mean(path, axis=0)
+    # directions in which the camera hardly moves explain nothing
+    spread = toward.T @ toward + 0.02 * len(toward) * jnp.eye(3)
+    slope = jnp.linalg.solve(
+        spread, jnp.einsum("ta,tbi->abi", toward, path).reshape(3, -1)
+    )
+    along = toward @ slope
+    return jnp.sum(along**2) / (len(toward) * len(centers))
+
+
 def neighbor_loss(
     motion: Rigid,
     centers: Float[Array, "bones 3"],

@@ -24,6 +24,7 @@ from adreamer_jax.types import Asset, Camera, Float, Params, System, TrainState
 __all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of", "rest_pictures"]
 
 _FOV, _ELEVATION = 0.7, 0.25  # radians
+_GRAY = 0.5  # behind the object, as in all pictures that the embedded judge has seen
 
 
 def cameras_of(
@@ -55,22 +56,22 @@ def pictures_of(
     side: int,
     most: int,
 ) -> dict[str, Float[np.ndarray, "t h w 3"]]:
-    """The motion from four sides, one video each, over white."""
+    """The motion from four sides, one video each, over gray."""
     videos = {}
     frames = frames_of(len(asset.posed_vertices), most)
     around = np.pi * (0.25 + 0.5 * np.arange(4))
     everywhere = np.asarray(asset.posed_vertices).reshape(-1, 3)
     for i, camera in enumerate(cameras_of(everywhere, around, side=side)):
         row = [system.render(state, frozen, camera, float(f)) for f in frames]
-        white = [p.color + 1.0 - np.asarray(p.mask)[..., None] for p in row]
-        videos[f"side {i}"] = np.clip(np.stack(white), 0.0, 1.0).astype(np.float32)
+        filled = [p.color + _GRAY * (1.0 - np.asarray(p.mask)[..., None]) for p in row]
+        videos[f"side {i}"] = np.clip(np.stack(filled), 0.0, 1.0).astype(np.float32)
     return videos
 
 
 def rest_pictures(
     asset: Asset, *, side: int, count: int = 8
 ) -> Float[np.ndarray, "count h w 3"]:
-    """The rest mesh in its colors from all around, over white."""
+    """The rest mesh in its colors from all around, over gray."""
     around = 2.0 * np.pi * np.arange(count) / count
     vertices = np.asarray(asset.vertices, np.float64)
     pictures = []
@@ -78,7 +79,9 @@ def rest_pictures(
         local = carried(np.asarray(camera.camera_from_object, np.float64), vertices)
         values = np.concatenate([camera.focal, camera.center]).astype(float)
         size, colors = (side, side), [asset.colors]
-        pictures += mesh_pictures(local, asset.faces, colors, values, size)
+        pictures += mesh_pictures(
+            local, asset.faces, colors, values, size, background=_GRAY
+        )
     return np.stack(pictures).astype(np.float32) / 255.0
 
 

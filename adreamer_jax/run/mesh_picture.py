@@ -94,10 +94,11 @@ def mesh_pictures(
     size: tuple[int, int],
     *,
     fine: int = 2,
+    background: float = 1.0,
 ) -> list[Int[np.ndarray, "h w 3"]]:
-    """Pictures in bytes, over white, of a mesh in camera space: one a set of colors.
+    """Pictures in bytes, over a gray, of a mesh in camera space: one a set of colors.
 
-    ``fine`` is the number of samples along a pixel's side.
+    ``fine`` is the number of samples along a pixel's side; a gray of one is white.
     """
     height, width = size[0] * fine, size[1] * fine
     scaled = np.asarray(intrinsics, np.float64) * fine
@@ -112,7 +113,7 @@ def mesh_pictures(
     light = _light(np.sum(share * vertex_normals(vertices, faces)[face], 1))[:, None]
     pictures = []
     for albedo in colors:
-        out = np.ones((height, width, 3))
+        out = np.full((height, width, 3), background)
         out[row, column] = np.sum(share * np.asarray(albedo)[face], 1) * light
         pixels = out.reshape(size[0], fine, size[1], fine, 3).mean((1, 3))
         pictures.append(np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8))

@@ -31,7 +31,11 @@ def source_of(config: ConfigDict) -> str:
 
 
 def resolved(config: ConfigDict) -> ConfigDict:
-    """The recipe with the sections of the run that its second stage starts from."""
+    """The recipe with the sections of the run that its second stage starts from.
+
+    A run of an older version, whose recipe lacks a key of the model, is refused: with
+    today's value it would be another model.
+    """
     source = source_of(config)
     if not source:
         return config
@@ -40,6 +44,14 @@ def resolved(config: ConfigDict) -> ConfigDict:
         raise ValueError(
             f"generate.source must be a run with an extraction of its own, got "
             f"{source}, which starts from another run; name that one"
+        )
+    needed: Any = recipe.load_recipe("extract.py")
+    missing = recipe.flatten(needed.scene.to_dict(), "scene.").keys()
+    missing -= recipe.flatten({"scene": base.get("scene", {})}).keys()
+    if missing and "scene" in base:
+        raise ValueError(
+            f"generate.source must be a run of this version, got {source}, whose "
+            f"recipe does not know {', '.join(sorted(missing))}; extract the clip again"
         )
     return ConfigDict(laid_over(base, config.to_dict())).lock()
 

@@ -46,6 +46,7 @@ class FieldSpec:
     density: str = "volsdf"  # or "neus"
     symmetric: bool = True
     stance: float = 2.0  # exponent of the initial shape's lower half; 2: an ellipsoid
+    gap: float = 0.0  # of that half, along the mirror plane, as a share of its width
 
     @property
     def channels(self) -> int:
@@ -154,7 +155,9 @@ def ellipsoid_sdf(
 
     The norm of p / r has exponent 2 above the center, and ``spec.stance`` well below
     it, which makes the lower half a rounded box: legs stand under the sides of a body,
-    and an ellipsoid, lowest in the middle, would have them all grow there.
+    and an ellipsoid, lowest in the middle, would have them all grow there. For the same
+    reason ``spec.gap`` takes a wedge out of that half, around the mirror plane: limbs
+    that swing past each other would be carved down to what they share, the middle.
     """
     center, axes, radii = jax.lax.stop_gradient((field.center, field.axes, field.radii))
     local = jnp.einsum("ij,...j->...i", axes, points - center) / radii
@@ -165,11 +168,19 @@ def ellipsoid_sdf(
     slope = safe_norm((size / norm) ** (p - 1.0) / radii)
     norm = norm[..., 0]
     # inside, near the center, the quotient is not defined: go over to a cone
-    return jnp.where(
+    body = jnp.where(
         norm > 0.3,
         (norm - 1.0) / jnp.maximum(slope, 1e-3),
         (norm - 1.0) * jnp.min(radii),
     )
+    if not field.spec.gap:
+        return body
+    plane = jax.lax.stop_gradient(field.plane)
+    across = jnp.sum(jnp.abs(axes @ normalize(plane[:3])) * radii)
+    below = local[..., 1] - 0.2
+    width = field.spec.gap * across * jnp.clip(below / 0.3, 0.0, 1.0)
+    slot = jnp.minimum(width - jnp.abs(height(plane, points)), below * radii[1])
+    return jnp.maximum(body, slot)
 
 
 def level_window(spec: FieldSpec, detail: Float[Array, ""] | float):

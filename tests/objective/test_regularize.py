@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import rigid, rotation
 from adreamer_jax.objective import regularize
@@ -161,6 +162,47 @@ def test_neighbors_without_matter_between_them_may_part():
     )
     middle = regularize.midpoints(CENTERS)
     np.testing.assert_allclose(middle[1, 3], (CENTERS[1] + CENTERS[3]) / 2)
+
+
+def around(count, turns=0.25):
+    """Cameras at even steps of a part of a turn about the vertical axis."""
+    angle = 2 * np.pi * turns * (np.arange(count) / (count - 1) - 0.5)
+    cameras = np.tile(np.eye(4), (count, 1, 1))
+    cameras[:, :3, :3] = Rotation.from_rotvec(angle[:, None] * [0, 1, 0]).as_matrix()
+    cameras[:, 2, 3] = 3.0
+    toward = -np.einsum("tij,ti->tj", cameras[:, :3, :3], cameras[:, :3, 3]) / 3.0
+    return jnp.asarray(cameras, jnp.float32), toward
+
+
+def paths(moved):
+    """Bones of one center each that are carried by [t, bones, 3]."""
+    still = np.tile([1.0, 0.0, 0.0, 0.0], (*moved.shape[:2], 1))
+    return Rigid(*(jnp.asarray(x, jnp.float32) for x in (still, moved)))
+
+
+def test_a_limb_that_drifts_with_the_camera_is_an_error_of_shape():
+    cameras, toward = around(60)
+    step = np.arange(60) / 60
+    stride = 0.1 * np.sin(2 * np.pi * 4 * step)[:, None, None] * np.ones((1, 5, 3))
+    drift = 0.1 * (toward - toward.mean(0))[:, None, :] * np.ones((1, 5, 3))
+    loss = lambda moved, seen=cameras: float(
+        regularize.parallax_loss(paths(moved), CENTERS, seen)
+    )
+    size = lambda moved: float(np.mean(np.sum(moved**2, axis=-1)))
+    assert loss(stride) < 0.03 * size(stride)
+    assert loss(drift) == pytest.approx(size(drift), rel=0.3)
+    assert loss(0.3 + 0.0 * drift) == pytest.approx(0.0, abs=1e-10)
+    alone = jnp.tile(cameras[:1], (60, 1, 1))  # who stands still sees no parallax
+    assert loss(drift, alone) == pytest.approx(0.0, abs=1e-10)
+
+
+def test_parallax_does_not_pull_at_the_cameras():
+    cameras, toward = around(20)
+    moved = 0.1 * toward[:, None, :] * np.ones((1, 5, 3))
+    pull = lambda c: regularize.parallax_loss(paths(moved), CENTERS, c)
+    assert np.all(np.asarray(jax.grad(pull)(cameras)) == 0.0)
+    turn = lambda x: regularize.parallax_loss(paths(jnp.float32(x)), CENTERS, cameras)
+    assert turn(moved) > 0
 
 
 def test_opacities_should_be_all_or_nothing():

@@ -6,6 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from adreamer_jax.run import stages
+from adreamer_jax.run.recipe import load_recipe
 
 
 def recipe(**generate):
@@ -68,6 +69,19 @@ def test_a_source_gives_all_that_the_second_recipe_does_not_say(tmp_path):
     )
     assert whole.generate.run.steps == 2 and "prompt" not in whole.generate
     assert stages.resolved(recipe()) == recipe()
+
+
+def test_a_source_of_an_older_version_is_refused(tmp_path):
+    first = load_recipe("extract.py").to_dict()
+    config = recipe(source=str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    assert (
+        stages.resolved(config).scene.field.stance == first["scene"]["field"]["stance"]
+    )
+    del first["scene"]["field"]["stance"]
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    with pytest.raises(ValueError, match=r"does not know scene\.field\.stance"):
+        stages.resolved(config)
 
 
 def test_a_source_must_have_extracted_itself(tmp_path):

@@ -242,3 +242,21 @@ def test_a_symmetric_field_is_continuous_across_its_plane():
     above, below = jnp.split(fields.signed_distance(rough, near), 2)
     np.testing.assert_allclose(above, below, atol=1e-3)
     assert np.all(fields.height(plane, fields.folded(rough, near)) >= -1e-6)
+
+
+def test_the_gap_parts_the_lower_half_along_the_mirror_plane():
+    spec = dataclasses.replace(SPEC, stance=6.0, gap=0.4)
+    axes = jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])
+    plane = jnp.array([1.0, 0.0, 0.0, 0.1])  # through the center, across x
+    parted = make(spec).replace(axes=axes, plane=plane)
+    whole = parted.replace(spec=dataclasses.replace(spec, gap=0.0))
+    at = lambda x, y: jnp.array([0.1 + x, y, -0.1])
+    distance = lambda shape, p: float(fields.ellipsoid_sdf(shape, p))
+    assert distance(whole, at(0.0, -0.25)) < -0.1
+    assert distance(parted, at(0.0, -0.25)) > 0.1  # between the legs
+    assert distance(parted, at(0.35, -0.25)) < -0.05  # in a leg
+    for place in (at(0.0, 0.1), at(0.3, 0.0), at(0.0, 0.5)):
+        assert distance(parted, place) * distance(whole, place) > 0
+    slope = jax.grad(lambda p: fields.ellipsoid_sdf(parted, p))
+    places = [at(x, y) for x in (0.0, 0.2) for y in (-0.08, -0.25, -0.5)]
+    assert np.all(np.isfinite(jax.vmap(slope)(jnp.stack(places))))

@@ -184,6 +184,7 @@ def init_model(
         features=features,
         symmetric=scene.field.symmetric,
         stance=scene.field.stance,
+        gap=scene.field.gap,
     )
     field = init_field(
         keys[0],

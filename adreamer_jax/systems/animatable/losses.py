@@ -294,6 +294,10 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     centers = rest.translation
     put("motion_size", regularize.motion_size_loss, view.motion, centers)
     put("gauge", regularize.gauge_loss, view.motion, centers)
+    if "parallax" in weights:
+        times = frame_time(jnp.arange(count, dtype=jnp.float32), count)
+        whole = posed_from_rest(bones, times)
+        put("parallax", regularize.parallax_loss, whole, centers, root_poses(pose))
     if "neighbor" in weights:
         between = stop(regularize.midpoints(centers).reshape(-1, 3))
         sdf = signed_distance(stop(model.field), between, detail=now.detail)

@@ -1,0 +1,168 @@
+"""Twelve prompts on extracted skeletons: does the judge see what was asked for?
+
+    python benchmarks/generation.py RUNS --sources=runs/A,runs/B,runs/C --arms=full
+    python benchmarks/generation.py RUNS --sources=... --arms=full,no_bone --table
+
+Every arm, source and prompt is a work folder RUNS/<arm>/<source>-<prompt>; what is
+finished is not run again. The embedded judge is asked for the species and the color of
+a creature by the mean of all its pictures (the whole motion from four sides; the rest
+shape from all around), and for each picture's own prompt among the twelve
+(R-Precision). The arm "static" is plain score distillation from the prompt alone: a
+fresh shape in canonical space, no skeleton, no sampled set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+ANIMALS = (  # every color once
+    ("bear", "brown"), ("crocodile", "green"), ("pig", "pink"), ("sheep", "white"),
+    ("cat", "black"), ("fox", "red"), ("elephant", "gray"), ("horse", "yellow"),
+    ("dog", "blue"), ("cow", "purple"), ("tiger", "orange"), ("rabbit", "turquoise"),
+)  # fmt: skip
+ARMS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "no_skeleton": {"generate.loss.skeleton": 0.0},
+    "no_bone": {"generate.loss.bone": 0.0},
+    "static": {
+        "generate.fit.steps": 0,
+        "generate.start.shape": "fresh",
+        "generate.csd.space": "canonical",
+        "generate.csd.time_low": ((0.0, 0.5), (0.67, 0.02)),
+        "generate.csd.time_high": ((0.0, 0.98), (0.67, 0.5)),
+        "generate.loss.skeleton": 0.0,
+        "generate.loss.bone": 0.0,
+        "generate.loss.bone_skin": 0.0,
+    },
+}
+FIGURES = ("species", "color", "r_precision")
+
+
+def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
+    """The generation recipe on a source's skeleton, with an arm's changes."""
+    from adreamer_jax.run.recipe import load_recipe
+    from adreamer_jax.run.stages import resolved
+
+    config = load_recipe("generate.py").unlock()
+    config.update_from_flattened_dict(
+        {"generate.source": source, "generate.prompt": prompt} | changes
+    )
+    return resolved(config.lock())
+
+
+def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
+    """Train the second stage and ask the judge; also written to verdict.json."""
+    from adreamer_jax.run import pipeline
+    from adreamer_jax.run.evaluate_text import pictures_of, rest_pictures
+    from adreamer_jax.run.train import train
+
+    model = pipeline.build(config, workdir, *pipeline.read(config), stage="generate")
+    section = config.generate.run
+    state = train(model.system, model.frozen, section, workdir, stage="generate")
+    asset = model.system.asset(state, model.frozen)
+    videos = pictures_of(model.system, state, model.frozen, asset, side=64, most=12)
+    still = config.generate.csd.space == "canonical"
+    kinds = {"rest": rest_pictures(asset, side=64)}
+    if not still:
+        kinds["motion"] = np.concatenate(list(videos.values()))
+    out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
+    (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
+    np.savez_compressed(workdir / "judged.npz", **kinds)
+    return out
+
+
+def verdict(pictures: np.ndarray, animal: tuple[str, str]) -> dict[str, Any]:
+    """What the judge says of a creature's pictures."""
+    from adreamer_jax.data.captions import prompt
+    from adreamer_jax.data.species import COLORS, TRAINING_SPECIES
+    from adreamer_jax.run.text_score import load_judge, r_precision
+
+    judge = load_judge()
+    seen = judge.of_pictures(pictures)
+    species, color = animal
+    of_species = judge.of_texts([prompt(s, color=color) for s in TRAINING_SPECIES])
+    of_color = judge.of_texts([prompt(species, color=c) for c in COLORS])
+    whole = judge.of_texts([prompt(s, color=c) for s, c in ANIMALS])
+    first = lambda texts: int(np.argmax(texts @ seen.mean(0)))
+    named = TRAINING_SPECIES[first(of_species)], list(COLORS)[first(of_color)]
+    own = np.full(len(seen), ANIMALS.index(animal))
+    return {
+        "said": named,
+        "species": 100.0 * (named[0] == species),
+        "color": 100.0 * (named[1] == color),
+        "r_precision": r_precision(seen, whole, own),
+    }
+
+
+def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
+    """A row an arm, source and kind of pictures; then what was said of each prompt."""
+    lines = [["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
+              "prompts"]]  # fmt: skip
+    lines.append(["---"] * len(lines[0]))
+    details = []
+    for arm in arms:
+        for source in sources:
+            name = Path(source).name
+            found = {}
+            for species, color in ANIMALS:
+                path = runs / arm / f"{name}-{color}_{species}" / "verdict.json"
+                if path.is_file():
+                    found[f"{color} {species}"] = json.loads(path.read_text())
+            for kind in ("motion", "rest"):
+                rows = [v[kind] for v in found.values() if kind in v]
+                if rows:
+                    means = [f"{np.mean([r[f] for r in rows]):.0f}" for f in FIGURES]
+                    lines.append([arm, name, kind, *means, str(len(rows))])
+            said = [
+                f"{asked}: {' '.join(v.get('motion', v['rest'])['said'][::-1])}"
+                for asked, v in found.items()
+            ]
+            details.append(f"{arm}, {name}: {'; '.join(said)}")
+    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return rows + "\n\n" + "\n".join(details)
+
+
+def main() -> None:
+    """Run what is asked one after the other, or print the table of what is there."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("runs", type=Path)
+    words.add_argument("--sources", required=True, help="work folders of extractions")
+    words.add_argument("--arms", default="full")
+    words.add_argument("--prior", default="", help="folder; empty: the embedded one")
+    words.add_argument("--only", default="", help="species, as bear,dog")
+    words.add_argument("--table", action="store_true", help="print, run nothing")
+    asked = words.parse_args()
+    arms, sources = asked.arms.split(","), asked.sources.split(",")
+    if asked.table:
+        print(table(asked.runs, arms, sources))
+        return
+    from adreamer_jax.data.captions import prompt
+    from adreamer_jax.run import devices
+
+    devices.set_backend(devices.CACHE)
+    for arm in arms:
+        for source in sources:
+            for species, color in ANIMALS:
+                if asked.only and species not in asked.only.split(","):
+                    continue
+                name = f"{Path(source).name}-{color}_{species}"
+                workdir = asked.runs / arm / name
+                if (workdir / "verdict.json").is_file():
+                    continue
+                changes = ARMS[arm] | {"prior.name": asked.prior}
+                config = recipe_of(source, prompt(species, color=color), changes)
+                print(arm, name, run(config, workdir, (species, color)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
