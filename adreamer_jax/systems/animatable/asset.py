@@ -60,7 +60,8 @@ def extract(function, low, high, cells: int) -> tuple[np.ndarray, np.ndarray]:
         index: list[Any] = [slice(None)] * 3
         index[axis] = [0, -1]
         values[tuple(index)] = np.maximum(ends, 0.5 * step)
-    hollow, _ = ndimage.label(values >= 0)
+    hollow = np.zeros(shape, np.int32)
+    ndimage.label(values >= 0, output=hollow)
     values[(hollow > 0) & (hollow != hollow[0, 0, 0])] = -step
     if values.min() >= 0 or values.max() <= 0:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
