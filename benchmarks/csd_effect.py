@@ -13,7 +13,6 @@ example, is --prior=FOLDER.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from extraction import look_up, read_run
+from timing import table as markdown
 
 # species and color, walking: kept from the prior's training (a test asks the rule)
 ANIMALS = (
@@ -45,12 +46,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "symmetry_wrong": CSD | {"prompt": WRONG},
 }
 COLUMNS = (  # heading, where it stands, digits
-    ("never seen: Chamfer %", ("shape", "unseen", "chamfer_percent"), 2),
-    ("F@2%", ("shape", "unseen", "f2"), 3),
-    ("seen: Chamfer %", ("shape", "seen", "chamfer_percent"), 2),
-    ("F@2%", ("shape", "seen", "f2"), 3),
-    ("all: Chamfer %", ("shape", "chamfer_percent"), 2),
-    ("F@2%", ("shape", "f2"), 3),
+    ("never seen: Chamfer %", "shape.unseen.chamfer_percent", 2),
+    ("F@2%", "shape.unseen.f2", 3),
+    ("seen: Chamfer %", "shape.seen.chamfer_percent", 2),
+    ("F@2%", "shape.seen.f2", 3),
+    ("all: Chamfer %", "shape.chamfer_percent", 2),
+    ("F@2%", "shape.f2", 3),
 )
 
 
@@ -66,51 +67,46 @@ def clip_folder(runs: Path, animal: tuple[str, str]) -> Path:
     return folder
 
 
-def figures(workdir: Path) -> list[float] | None:
+def figures(workdir: Path) -> list[float | None] | None:
     """The columns of a finished run; None where it is not."""
-    path = workdir / "evaluation.json"
-    if not path.is_file():
-        return None
-    row = []
-    for _, names, _ in COLUMNS:
-        at = json.loads(path.read_text())
-        for name in names:
-            at = at[name]
-        row.append(at)
-    return row
+    run = read_run(workdir)
+    return None if run is None else [look_up(run, at) for _, at, _ in COLUMNS]
 
 
 def table(runs: Path, arms: Sequence[str], seeds: Sequence[int]) -> str:
-    """Means over clips and seeds and the spread of the seeds' means, an arm a row.
+    """Means over clips and the spread of the seeds' means, then every run by itself.
 
     Only clips and seeds that all arms have finished count.
     """
-    pairs = [(f"{color}_{species}", s) for species, color in ANIMALS for s in seeds]
-    found = {arm: [figures(runs / arm / f"{n}-{s}") for n, s in pairs] for arm in arms}
-    whole = [i for i in range(len(pairs)) if all(found[arm][i] for arm in arms)]
-    headings = [heading for heading, _, _ in COLUMNS]
-    lines = [["arm", *headings, "runs"], ["---"] * (len(headings) + 2)]
+    rows, details = [], []
+    found = {
+        (arm, seed, name): figures(runs / arm / f"{name}-{seed}")
+        for arm in arms
+        for seed in seeds
+        for name in (f"{color}_{species}" for species, color in ANIMALS)
+    }
+    whole = {
+        (seed, name)
+        for _, seed, name in found
+        if all(found[arm, seed, name] for arm in arms)
+    }
     for arm in arms:
-        cells = []
-        for column, (_, _, digits) in enumerate(COLUMNS):
-            by_seed: dict[int, list[float]] = {}
-            for i in whole:
-                by_seed.setdefault(pairs[i][1], []).append(found[arm][i][column])
-            means = [float(np.mean(v)) for v in by_seed.values()]
-            cell = f"{np.mean(means):.{digits}f}" if means else ""
-            if len(means) > 1:
-                cell += f" ± {np.std(means, ddof=1):.{digits}f}"
-            cells.append(cell)
-        lines.append([arm, *cells, str(len(whole))])
-    for i in whole:
-        name = f"{pairs[i][0]}, seed {pairs[i][1]}: "
-        lines += [[name + arm, *_digits(found[arm][i]), ""] for arm in arms]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        of_arm = [[found[arm, s, n] for s, n in sorted(whole) if s == k] for k in seeds]
+        means = np.array([np.mean(of_seed, axis=0) for of_seed in of_arm if of_seed])
+        cells = [_cell(means[:, i], i) for i in range(len(COLUMNS))] if whole else []
+        rows.append([arm, *cells, len(whole)])
+        for seed, name in sorted(whole):
+            cells = [_cell([v], i) for i, v in enumerate(found[arm, seed, name])]
+            details.append([f"{arm}: {name}, seed {seed}", *cells, ""])
+    return markdown(["arm", *(c[0] for c in COLUMNS), "runs"], rows + details)
 
 
-def _digits(row: Sequence[float]) -> list[str]:
-    pairs = zip(row, COLUMNS, strict=True)
-    return [f"{value:.{digits}f}" for value, (_, _, digits) in pairs]
+def _cell(values: Sequence[float] | np.ndarray, column: int) -> str:
+    digits = COLUMNS[column][2]
+    mean = f"{np.mean(values):.{digits}f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def main() -> None:

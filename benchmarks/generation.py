@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from timing import table as markdown
 
 ANIMALS = (  # every color once
     ("bear", "brown"), ("crocodile", "green"), ("pig", "pink"), ("sheep", "white"),
@@ -71,9 +72,8 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     state = train(model.system, model.frozen, section, workdir, stage="generate")
     asset = model.system.asset(state, model.frozen)
     videos = pictures_of(model.system, state, model.frozen, asset, side=64, most=12)
-    still = config.generate.csd.space == "canonical"
     kinds = {"rest": rest_pictures(asset, side=64)}
-    if not still:
+    if config.generate.csd.space == "posed":
         kinds["motion"] = np.concatenate(list(videos.values()))
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
@@ -106,10 +106,9 @@ def verdict(pictures: np.ndarray, animal: tuple[str, str]) -> dict[str, Any]:
 
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
     """A row an arm, source and kind of pictures; then what was said of each prompt."""
-    lines = [["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
-              "prompts"]]  # fmt: skip
-    lines.append(["---"] * len(lines[0]))
-    details = []
+    head = ["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
+            "prompts"]  # fmt: skip
+    lines, details = [], []
     for arm in arms:
         for source in sources:
             name = Path(source).name
@@ -121,15 +120,14 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
             for kind in ("motion", "rest"):
                 rows = [v[kind] for v in found.values() if kind in v]
                 if rows:
-                    means = [f"{np.mean([r[f] for r in rows]):.0f}" for f in FIGURES]
-                    lines.append([arm, name, kind, *means, str(len(rows))])
+                    means = [float(np.mean([r[f] for r in rows])) for f in FIGURES]
+                    lines.append([arm, name, kind, *means, len(rows)])
             said = [
                 f"{asked}: {' '.join(v.get('motion', v['rest'])['said'][::-1])}"
                 for asked, v in found.items()
             ]
             details.append(f"{arm}, {name}: {'; '.join(said)}")
-    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return rows + "\n\n" + "\n".join(details)
+    return markdown(head, lines) + "\n\n" + "\n".join(details)
 
 
 def main() -> None:

@@ -1,0 +1,31 @@
+"""What the judge says of true renders, and the table of what it said."""
+
+import json
+
+from adreamer_jax.data.species import COLORS
+from benchmarks import generation as made
+from benchmarks.pocket_quality import Wish, rendered
+
+
+def test_every_color_is_asked_for_once():
+    assert sorted(color for _, color in made.ANIMALS) == sorted(COLORS)
+
+
+def test_the_judge_knows_a_true_green_crocodile_from_the_others():
+    pictures, _ = rendered([Wish("crocodile", "green", "walking")], 32)
+    said = made.verdict(pictures[0], ("crocodile", "green"))
+    assert said["color"] == 100.0 and said["r_precision"] >= 75.0
+
+
+def test_the_table_has_a_row_for_each_kind_of_pictures(tmp_path):
+    figures = {"said": ["bear", "brown"], "species": 100.0, "color": 0.0}
+    verdict = {"rest": figures | {"r_precision": 50.0}}
+    verdict["motion"] = figures | {"r_precision": 25.0}
+    for name in ("brown_bear", "pink_pig"):
+        folder = tmp_path / "full" / f"fox-{name}"
+        folder.mkdir(parents=True)
+        (folder / "verdict.json").write_text(json.dumps(verdict))
+    text = made.table(tmp_path, ["full", "no_bone"], ["runs/fox"])
+    assert "| full | fox | motion | 100 | 0 | 25 | 2 |" in text
+    assert "| full | fox | rest | 100 | 0 | 50 | 2 |" in text
+    assert "brown bear: brown bear; pink pig: brown bear" in text
