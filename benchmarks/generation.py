@@ -4,11 +4,11 @@
     python benchmarks/generation.py RUNS --sources=... --arms=full,no_bone --table
 
 Every arm, source and prompt is a work folder RUNS/<arm>/<source>-<prompt>; what is
-finished is not run again. The embedded judge is asked for the species and the color of
-a creature by the mean of all its pictures (the whole motion from four sides; the rest
-shape from all around), and for each picture's own prompt among the twelve
-(R-Precision). The arm "static" is plain score distillation from the prompt alone: a
-fresh shape in canonical space, no skeleton, no sampled set.
+finished is not run again. The examiner names the species and the color of a creature
+by all its pictures (the whole motion from four sides; the rest shape from all around);
+the embedded judge looks for each picture's own prompt among the twelve (R-Precision).
+The arm "static" is plain score distillation from the prompt alone: a fresh shape in
+canonical space, no skeleton, no sampled set.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import table as markdown
+
+from adreamer_jax.run.evaluate import shrink
+from adreamer_jax.types import Float
 
 ANIMALS = (  # every color once
     ("bear", "brown"), ("crocodile", "green"), ("pig", "pink"), ("sheep", "white"),
@@ -72,36 +75,48 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     state = train(model.system, model.frozen, section, workdir, stage="generate")
     asset = model.system.asset(state, model.frozen)
     videos = pictures_of(model.system, state, model.frozen, asset, side=64, most=12)
-    kinds = {"rest": rest_pictures(asset, side=64)}
+    around = rest_pictures(asset, side=64)
+    kinds = {"rest": np.stack([around[0::2], around[1::2]])}
     if config.generate.csd.space == "posed":
-        kinds["motion"] = np.concatenate(list(videos.values()))
+        kinds["motion"] = np.stack(list(videos.values()), axis=1)
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
     np.savez_compressed(workdir / "judged.npz", **kinds)
     return out
 
 
-def verdict(pictures: np.ndarray, animal: tuple[str, str]) -> dict[str, Any]:
-    """What the judge says of a creature's pictures."""
+def verdict(
+    sets: Float[np.ndarray, "n 4 h w 3"], animal: tuple[str, str]
+) -> dict[str, Any]:
+    """What examiner and judge say of a creature's pictures, four sides a set."""
     from adreamer_jax.data.captions import prompt
-    from adreamer_jax.data.species import COLORS, TRAINING_SPECIES
     from adreamer_jax.run.text_score import load_judge, r_precision
+    from adreamer_jax.systems.pocket.examiner import load_examiner
 
+    small = np.stack([[shrink(picture, (32, 32)) for picture in four] for four in sets])
+    named = named_by(load_examiner()(small))
     judge = load_judge()
-    seen = judge.of_pictures(pictures)
-    species, color = animal
-    of_species = judge.of_texts([prompt(s, color=color) for s in TRAINING_SPECIES])
-    of_color = judge.of_texts([prompt(species, color=c) for c in COLORS])
+    seen = judge.of_pictures(sets.reshape(-1, *sets.shape[2:]))
     whole = judge.of_texts([prompt(s, color=c) for s, c in ANIMALS])
-    first = lambda texts: int(np.argmax(texts @ seen.mean(0)))
-    named = TRAINING_SPECIES[first(of_species)], list(COLORS)[first(of_color)]
     own = np.full(len(seen), ANIMALS.index(animal))
     return {
         "said": named,
-        "species": 100.0 * (named[0] == species),
-        "color": 100.0 * (named[1] == color),
+        "species": 100.0 * (named[0] == animal[0]),
+        "color": 100.0 * (named[1] == animal[1]),
         "r_precision": r_precision(seen, whole, own),
     }
+
+
+def named_by(found: Any) -> tuple[str, str]:
+    """Species (of those that training knows) and color that all sets together name."""
+    from adreamer_jax.data.species import COLORS, TRAINING_SPECIES
+    from adreamer_jax.systems.pocket.examiner import NAMES
+
+    total = lambda x: np.sum(x - np.logaddexp.reduce(x, -1, keepdims=True), axis=0)
+    species, color = total(found.species), total(found.color)
+    place = NAMES["species"].index
+    best = max(TRAINING_SPECIES, key=lambda name: species[place(name)])
+    return best, list(COLORS)[int(np.argmax(color))]
 
 
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:

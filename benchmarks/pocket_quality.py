@@ -3,8 +3,9 @@
     python benchmarks/pocket_quality.py [--prior=FOLDER] [--judge=FOLDER] [--out=DIR]
 
 Draws four-view scenes of random captions, half of them held out from training, asks
-the judge for species, color and pose, and compares the four outlines with those of
-their visual hull. True renders of the same captions, by other seeds, stand beside; the
+the examiner (a classifier) for species, color and pose, the judge (a CLIP) for the same
+and for the scene's own text, and compares the four outlines with those of their visual
+hull. True renders of the same captions, by other seeds, stand beside; the
 four views of four different renders show what no consistency scores. Prints tables and
 writes sheet.png (24 prompts; a red edge: held out), with --out to that folder.
 """
@@ -38,6 +39,7 @@ from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import timesteps
 from adreamer_jax.run.sample import embed, make_step
 from adreamer_jax.run.text_score import Judge, load_judge
+from adreamer_jax.systems.pocket.examiner import NAMES, load_examiner
 from adreamer_jax.types import Camera, Float
 
 AZIMUTH, ELEVATION = np.radians(35.0), np.radians(15.0)
@@ -179,6 +181,32 @@ def _texts(judge: Judge, texts: list[str]):
     return zip(unique, judge.of_texts(unique), strict=True)
 
 
+# -- the examiner ---------------------------------------------------------------------
+
+
+def examined(
+    examiner: Callable, asked: list[Wish], pictures: Float[np.ndarray, "n 4 h w 3"]
+) -> dict[str, np.ndarray]:
+    """Whether species, color and pose of each scene are named right.
+
+    Species among those that training knows, pose among those of the wished species.
+    """
+    found = examiner(pictures)
+    names = {k: v[: getattr(found, k).shape[-1]] for k, v in NAMES.items()}
+    ok: dict[str, list[bool]] = {name: [] for name in names}
+    for i, wish in enumerate(asked):
+        options = {
+            "species": TRAINING_SPECIES,
+            "color": tuple(COLORS),
+            "pose": poses_of(SPECIES[wish.species]),
+        }
+        for name, allowed in options.items():
+            scores = getattr(found, name)[i]
+            best = max(allowed, key=lambda n: scores[names[name].index(n)])
+            ok[name].append(best == getattr(wish, name))
+    return {name: np.array(value) for name, value in ok.items()}
+
+
 # -- consistency ----------------------------------------------------------------------
 
 
@@ -255,10 +283,11 @@ def guided_step_ms(prior: Prior, weights: Any, repeats: int = 5) -> float:
 
 
 def rows_of(
-    name: str, judge: Judge, asked: list[Wish], pictures: np.ndarray
+    name: str, judge: Judge, examiner: Callable, asked: list[Wish], pictures: np.ndarray
 ) -> list[list[Any]]:
     """Shares of right answers on each side of the held-out rule."""
-    ok = answers(judge, asked, pictures)
+    ok = {f"{k} (examiner)": v for k, v in examined(examiner, asked, pictures).items()}
+    ok |= answers(judge, asked, pictures)
     side = np.array([w.held_out for w in asked])
     return [
         [name, label, int(chosen.sum())]
@@ -271,13 +300,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--prior", default="")
     parser.add_argument("--judge", default="")
+    parser.add_argument("--examiner", type=Path)
     parser.add_argument("--count", type=int, default=96)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("."))
     options = parser.parse_args()
     prior, weights = load_prior(options.prior)
-    judge = load_judge(options.judge)
+    judge, examiner = load_judge(options.judge), load_examiner(options.examiner)
     asked = wishes(options.count)
     texts = [w.text for w in asked]
     color, mask = drawn(prior, weights, texts, steps=options.steps, scale=options.scale)
@@ -285,9 +315,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet(color[:24], asked[:24])).save(options.out / "sheet.png")
     head = ["pictures", "combinations", "scenes", "species %", "color %", "pose %",
-            "own text %"]  # fmt: skip
-    rows = rows_of("drawn", judge, asked, color)
-    rows += rows_of("true renders", judge, asked, true_color)
+            "judge: species %", "color %", "pose %", "own text %"]  # fmt: skip
+    rows = rows_of("drawn", judge, examiner, asked, color)
+    rows += rows_of("true renders", judge, examiner, asked, true_color)
     print(table(head, rows))
     mixed = np.stack([np.roll(true_mask[:, v], v, axis=0) for v in range(4)], 1)
     kinds = {"drawn": mask, "true renders": true_mask, "views of four scenes": mixed}

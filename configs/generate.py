@@ -46,10 +46,12 @@ def default() -> ConfigDict:
             prompt_suffix="",  # said after the prompt
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
-            fit=dict(  # of the rest shape to one sampled set of views, at first
-                steps=200,
-                strength=0.8,  # of the noise over the extracted model's pictures
-                chain=30,  # DDIM steps
+            fit=dict(  # of the rest shape to sampled sets of views, at first
+                steps=240,
+                sets=4,  # one after the other, each from the shape of the last ones
+                strength=((0.0, 0.8), (1.0, 0.4)),  # of noise, first set to last
+                chain=20,  # DDIM steps
+                tries=4,  # of each set; the most consistent one is taken
             ),
             judge=dict(
                 name="",  # folder of a CLIP; empty: the embedded one
@@ -114,7 +116,7 @@ def default() -> ConfigDict:
         dict(
             stage="generate",
             seed=0,
-            steps=260,
+            steps=300,
             rigid=0,
             refresh_every=20,
             log_every=20,
@@ -150,7 +152,7 @@ def smoke() -> ConfigDict:
     config.prior.name = "random"
     config.generate.csd.update(load_recipe("extract.py:smoke").csd)
     config.generate.csd.every = 1
-    config.generate.fit.update(dict(steps=2, chain=3))
+    config.generate.fit.update(dict(steps=2, sets=2, chain=3, tries=2))
     config.generate.run.update(
         dict(steps=6, refresh_every=3, log_every=1, save_every=2, show_every=6)
     )

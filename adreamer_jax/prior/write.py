@@ -89,6 +89,14 @@ def write_clip(
     write_tokenizer(folder, words)
 
 
+def write_network(
+    folder: Path, settings: Mapping[str, Any], params: Params, dtype: Any = np.float16
+) -> None:
+    """Write one network's settings and weights as a folder."""
+    _write_json(folder / "config.json", settings)
+    _write_state(folder / "model.safetensors", params, dtype)
+
+
 def _settings(config: Any) -> dict[str, Any]:
     """A config's entries, without those that are off."""
     return {k: v for k, v in dataclasses.asdict(config).items() if v is not None}

@@ -24,17 +24,21 @@ from adreamer_jax.types import Asset, Camera, Float, Params, System, TrainState
 __all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of", "rest_pictures"]
 
 _FOV, _ELEVATION = 0.7, 0.25  # radians
+_FILL = 0.97  # of the picture's height
 _GRAY = 0.5  # behind the object, as in all pictures that the embedded judge has seen
 
 
 def cameras_of(
     vertices: Float[np.ndarray, "n 3"], azimuths: Iterable[float], *, side: int
 ) -> list[Camera]:
-    """Cameras around all vertices, which fill the picture, at the given azimuths."""
-    low, high = vertices.min(0), vertices.max(0)
-    radius = 0.5 * float(np.linalg.norm(high - low))
-    distance = radius / np.sin(0.5 * _FOV)
-    target = jnp.asarray(0.5 * (low + high), jnp.float32)
+    """Cameras around all vertices, which fill the picture, at the given azimuths.
+
+    The ball about the middle of their box fills it: so large the judge knows animals.
+    """
+    middle = 0.5 * (vertices.min(0) + vertices.max(0))
+    radius = float(np.linalg.norm(vertices - middle, axis=1).max())
+    distance = radius / np.sin(0.5 * _FOV) / _FILL
+    target = jnp.asarray(middle, jnp.float32)
     values = [
         tuple(map(jnp.float32, (azimuth, _ELEVATION, distance, _FOV)))
         for azimuth in azimuths

@@ -20,6 +20,7 @@ from adreamer_jax.run.train import restore, train
 STUDENTS = {
     "pocket": "adreamer_jax.systems.pocket",
     "judge": "adreamer_jax.systems.pocket.judge",
+    "examiner": "adreamer_jax.systems.pocket.examiner",
 }
 
 

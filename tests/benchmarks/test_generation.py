@@ -11,10 +11,11 @@ def test_every_color_is_asked_for_once():
     assert sorted(color for _, color in made.ANIMALS) == sorted(COLORS)
 
 
-def test_the_judge_knows_a_true_green_crocodile_from_the_others():
+def test_both_know_a_true_green_crocodile_from_the_others():
     pictures, _ = rendered([Wish("crocodile", "green", "walking")], 32)
-    said = made.verdict(pictures[0], ("crocodile", "green"))
-    assert said["color"] == 100.0 and said["r_precision"] >= 75.0
+    said = made.verdict(pictures, ("crocodile", "green"))
+    assert said["color"] == 100.0 and said["species"] == 100.0
+    assert said["r_precision"] >= 75.0
 
 
 def test_the_table_has_a_row_for_each_kind_of_pictures(tmp_path):

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import pocket_quality as quality
 
 from adreamer_jax.core.camera import project
+from adreamer_jax.systems.pocket.examiner import NAMES, Answers
 
 
 def outlines(points, camera, size=32):
@@ -79,9 +80,30 @@ def test_answers_of_a_judge_that_sees_all():
     assert all(value.all() for value in right.values())
     wrong = quality.answers(Perfect(asked), asked, pictures[::-1])
     assert not wrong["own text"].any()
-    rows = quality.rows_of("x", Perfect(asked), asked, pictures)
+    sees = perfect_examiner(asked)
+    rows = quality.rows_of("x", Perfect(asked), sees, asked, pictures)
     assert [row[:3] for row in rows] == [["x", "trained", 4], ["x", "held out", 4]]
-    assert all(row[3:] == [100.0] * 4 for row in rows)
+    assert all(row[3:] == [100.0] * 7 for row in rows)
+
+
+def perfect_examiner(asked):
+    """An examiner that names what the wishes say, in their order."""
+    place = lambda name: [NAMES[name].index(getattr(w, name)) for w in asked]
+    hot = lambda name, n: np.eye(n)[place(name)]
+    found = Answers(
+        species=hot("species", len(NAMES["species"])),
+        color=hot("color", 12),
+        pose=hot("pose", len(NAMES["pose"])),
+    )
+    return lambda pictures: found
+
+
+def test_an_examiner_that_is_wrong_is_told_so():
+    asked = quality.wishes(8)
+    seen = perfect_examiner(asked[::-1])
+    right = quality.examined(seen, asked, np.zeros((8, 4, 2, 2, 3)))
+    expected = [a.color == b.color for a, b in zip(asked, asked[::-1], strict=True)]
+    assert list(right["color"]) == expected
 
 
 def test_the_sheet_marks_what_training_never_saw():

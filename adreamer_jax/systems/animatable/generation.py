@@ -37,7 +37,11 @@ from adreamer_jax.systems.animatable.distill import (
     joined,
     read_prior,
 )
-from adreamer_jax.systems.animatable.generation_fit import fit_gradient, sample_set
+from adreamer_jax.systems.animatable.generation_fit import (
+    fit_gradient,
+    sample_set,
+    set_due,
+)
 from adreamer_jax.systems.animatable.generation_losses import (
     clip_terms_only,
     compares_with_clip,
@@ -107,8 +111,9 @@ def make_generation(
         if front is not None:
             upkeep |= {"front": jnp.asarray(front)}
         if judge is not None and config.fit.steps > 0:
-            shape = (judge.num_views, *judge.latent_shape)
+            shape = (config.fit.sets, judge.num_views, *judge.latent_shape)
             upkeep |= {"fit_latents": jnp.zeros(shape)}
+            upkeep |= {"fit_count": jnp.zeros((), jnp.int32)}
         return fresh.replace(
             params=model, opt_state=optimizer.init(model), upkeep=upkeep
         )
@@ -118,9 +123,16 @@ def make_generation(
             grid, box = refresh_now(state.params, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
-        if step == 0 and "fit_latents" in state.upkeep:
-            latents = sample_now(frozen, frozen["extracted"], state.upkeep)
-            state = state.replace(upkeep=state.upkeep | {"fit_latents": latents})
+        number = set_due(config, step) if "fit_latents" in state.upkeep else None
+        if number is not None:
+            # the first one from the extracted model, whose colors are not yet gone
+            model = state.params if number else frozen["extracted"]
+            latents = sample_now(
+                frozen, model, state.upkeep, state.step, jnp.asarray(number)
+            )
+            sets = state.upkeep["fit_latents"].at[number].set(latents)
+            more = {"fit_latents": sets, "fit_count": jnp.asarray(number + 1)}
+            state = state.replace(upkeep=state.upkeep | more)
         return state
 
     system = base._replace(
@@ -151,6 +163,18 @@ def check(config: Any) -> None:
             raise ValueError(
                 f"generate.start.{name} must be one of {', '.join(_STARTS)}, got "
                 f"{config.start[name]!r}; write --config.generate.start.{name}=keep"
+            )
+    if config.fit.steps > 0 and not 1 <= config.fit.sets <= config.fit.steps:
+        raise ValueError(
+            f"generate.fit.sets must be in 1 ... generate.fit.steps, which is "
+            f"{config.fit.steps}, got {config.fit.sets}; write "
+            "--config.generate.fit.sets=1, or generate.fit.steps=0 to go without"
+        )
+    for name in ("chain", "tries"):
+        if config.fit[name] < 1:
+            raise ValueError(
+                f"generate.fit.{name} must be at least 1, got {config.fit[name]}; "
+                f"write --config.generate.fit.{name}=1"
             )
     if not config.prompt.strip():
         raise ValueError(
@@ -246,7 +270,7 @@ def asked(
     key: Key,
     axis: str | None,
 ) -> tuple[Model, Metrics]:
-    """The prior's gradient: toward one sampled set at first, then by distillation."""
+    """The prior's gradient: toward sampled sets at first, then by distillation."""
     model, upkeep = state.params, state.upkeep
 
     def distill():

@@ -1,9 +1,11 @@
-"""Fitting to one sampled set of views, before distillation refines the shape.
+"""Fitting to sampled sets of views, before distillation refines the shape.
 
 Random times, noises and cameras average a thin leg away; one sample of all views is a
-single animal. It is drawn once, from a noised picture of the extracted model at rest,
-so that it stands as the skeleton does, and the rest shape is fitted to it. Letters:
-v views.
+single animal. A set is drawn from a noised picture of the model at rest, so that it
+stands as the skeleton does, and the rest shape is fitted to it. From the shape that has
+come of it the next set is drawn, from elsewhere and under less noise: the same animal,
+seen from four sides more. Of some tries of each set the one is taken whose outlines
+agree best with their visual hull. Letters: v views, s sets.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
+from adreamer_jax.core.camera import project, with_size
+from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective.distill import distill_loss, noised
 from adreamer_jax.prior.load import Prior
 from adreamer_jax.prior.noise import ddim_step
@@ -34,15 +37,27 @@ from adreamer_jax.systems.animatable.distill import (
     split_moving,
 )
 from adreamer_jax.systems.animatable.model import Model, stop
-from adreamer_jax.types import Array, Float, Int, Key, Metrics
+from adreamer_jax.systems.animatable.upkeep import grid_points
+from adreamer_jax.types import Array, Camera, Float, Int, Key, Metrics
 
+HULL_CELLS = 56  # of the visual hull, a side
 _PURPOSES = ("views", "rays", "noise")
 
 
-def _key(config: Any, purpose: str) -> Key:
-    """A key that depends on the run's seed alone: what is sampled once stays."""
+def _key(config: Any, purpose: str, number: Int[Array, ""] | int = 0) -> Key:
+    """A key of the run's seed and the set's number alone: what is drawn stays."""
     key = jax.random.fold_in(jax.random.key(config.run.seed), 5)
-    return jax.random.fold_in(key, _PURPOSES.index(purpose))
+    key = jax.random.fold_in(key, _PURPOSES.index(purpose))
+    return jax.random.fold_in(key, number)
+
+
+def set_due(config: Any, step: int) -> int | None:
+    """Number of the set that is drawn before a step; None: none is."""
+    numbers = config.fit
+    if step >= numbers.steps:
+        return None
+    starts = [i * numbers.steps // numbers.sets for i in range(numbers.sets)]
+    return starts.index(step) if step in starts else None
 
 
 def at_rest(config: Any) -> Any:
@@ -52,9 +67,11 @@ def at_rest(config: Any) -> Any:
     return still
 
 
-def fit_views(config: Any, prior: Prior, upkeep: dict) -> Views:
-    """The cameras of the sampled set: one draw of the recipe's own."""
-    return sample_views(at_rest(config), prior, upkeep, _key(config, "views"))
+def fit_views(
+    config: Any, prior: Prior, upkeep: dict, number: Int[Array, ""] | int
+) -> Views:
+    """The cameras of a sampled set: one draw of the recipe's own."""
+    return sample_views(at_rest(config), prior, upkeep, _key(config, "views", number))
 
 
 def pictures(
@@ -74,20 +91,28 @@ def pictures(
 
 
 def sample_set(
-    config: Any, prior: Prior, frozen: dict, model: Model, upkeep: dict
+    config: Any,
+    prior: Prior,
+    frozen: dict,
+    model: Model,
+    upkeep: dict,
+    step: Int[Array, ""],
+    number: Int[Array, ""],
 ) -> Float[Array, "v h w c"]:
     """Latents of one animal of the prompt, that looks like the model from afar.
 
     DDIM from the model's picture under so much noise as ``fit.strength`` says; at one
-    nothing of the picture is left.
+    nothing of the picture is left. The best of ``fit.tries`` by `hull_agreement`, where
+    the prior knows object from background; else the only one.
     """
-    views = fit_views(config, prior, upkeep)
+    numbers = config.fit
+    views = fit_views(config, prior, upkeep, number)
     shares = prior.schedule.alphas_cumprod
-    start = int(config.fit.strength * (shares.shape[0] - 1))
-    steps = np.unique(np.linspace(0, start, config.fit.chain + 1).astype(int))[::-1]
-    seen = pictures(config, prior, model, upkeep, jnp.asarray(0), views)
+    strength = ramp(numbers.strength, number / max(numbers.sets - 1, 1))
+    start = (strength * (shares.shape[0] - 1)).astype(jnp.int32)
+    steps = start * jnp.arange(numbers.chain, -1, -1) // numbers.chain
+    seen = pictures(config, prior, model, upkeep, step, views)
     latents = prior.encode(frozen["prior"], *seen).astype(jnp.float32)
-    noise = jax.random.normal(_key(config, "noise"), latents.shape)
     estimate = clean_estimate(config, prior, frozen, views.seen)
     as_clean = prior.schedule.replace(prediction="sample")
 
@@ -95,9 +120,44 @@ def sample_set(
         here, there = pair
         return ddim_step(as_clean, estimate(z, here), z, here, there), None
 
-    times = (jnp.asarray(steps[:-1]), jnp.asarray(steps[1:]))
-    z, _ = jax.lax.scan(down, noised(latents, noise, shares[start]), times)
-    return estimate(z, jnp.asarray(steps[-1]))
+    def attempt(key):
+        noise = jax.random.normal(key, latents.shape)
+        z = noised(latents, noise, shares[start])
+        z, _ = jax.lax.scan(down, z, (steps[:-1], steps[1:]))
+        return estimate(z, steps[-1])
+
+    key = _key(config, "noise", number)
+    if not prior.has_alpha or numbers.tries == 1:
+        return attempt(key)
+    sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
+    masks = jax.vmap(partial(prior.decode_mask, frozen["prior"]))(sets)
+    agreement = jax.vmap(partial(hull_agreement, views.camera))(masks)
+    return sets[jnp.argmax(agreement)]
+
+
+def hull_agreement(
+    camera: Camera, masks: Float[Array, "v h w"], *, cells: int = HULL_CELLS
+) -> Float[Array, ""]:
+    """IoU of the outlines with those of the visual hull of them all, in field space.
+
+    One where some object has exactly these outlines (up to the grid); a view that shows
+    more than the others promise, or less, takes from it. Zero where nothing is shown.
+    """
+    count, height, width = masks.shape
+    camera = with_size(camera, (height, width))
+    points = jnp.broadcast_to(grid_points(cells), (count, cells**3, 3))
+    pixels, _ = project(camera, points)
+    place = jnp.floor(pixels).astype(jnp.int32)
+    bound = jnp.array([width, height])
+    inside = jnp.all((place >= 0) & (place < bound), axis=-1)
+    x, y = jnp.moveaxis(jnp.clip(place, 0, bound - 1), -1, 0)
+    view = jnp.arange(count)[:, None]
+    covered = masks > 0.5
+    held = jnp.all(covered[view, y, x] & inside, axis=0)
+    outline = jnp.zeros_like(covered).at[view, y, x].max(held & inside)
+    both = jnp.sum(outline & covered, axis=(1, 2))
+    either = jnp.sum(outline | covered, axis=(1, 2))
+    return jnp.mean(both / jnp.maximum(either, 1))
 
 
 def fit_gradient(
@@ -108,8 +168,12 @@ def fit_gradient(
     frozen: dict,
     step: Int[Array, ""],
 ) -> tuple[Model, Metrics]:
-    """Gradient of the distance to the sampled set in the rest shape and its colors."""
-    views = fit_views(config, prior, upkeep)
+    """Gradient of the distance to a sampled set in the rest shape and its colors.
+
+    The sets drawn so far take turns.
+    """
+    number = step % jnp.maximum(upkeep["fit_count"], 1)
+    views = fit_views(config, prior, upkeep, number)
     still = at_rest(config)
     side = config.csd.resolution
     total = prior.num_views * side * side
@@ -123,7 +187,7 @@ def fit_gradient(
 
     def loss(color, mask):
         latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
-        return distill_loss(latents, upkeep["fit_latents"])
+        return distill_loss(latents, upkeep["fit_latents"][number])
 
     color, mask = pictures(config, prior, stop(model), upkeep, step, views)
     value, pull = jax.value_and_grad(loss, argnums=(0, 1))(color, mask)
