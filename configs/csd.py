@@ -29,5 +29,5 @@ def get_config(size: str = "default") -> ConfigDict:
     second = load_recipe(f"generate.py:{size}")
     config.prior.update(second.prior)
     config.generate = second.generate
-    config.loss.csd = 1.0
+    config.loss.csd = 0.1  # benchmarks/results/csd.md: more of it makes animals thin
     return config

@@ -80,6 +80,7 @@ def default() -> ConfigDict:
         dict(
             every=1,
             guidance=3.0,
+            beta_most=0.04,  # as soft as the field: a new shape has a long way to go
             # after the fit, little noise: from much a weak prior's mean melts the legs
             time_low=((0.0, 0.02),),
             time_high=((0.0, 0.2),),

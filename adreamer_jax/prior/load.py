@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from adreamer_jax.core.image import resize
 from adreamer_jax.prior.files import (
     find_folder,
     is_commit,
@@ -345,6 +346,8 @@ def _pixel_space(size: int | None, block: int, channels: int) -> dict[str, Any]:
 
     def encode(weights, image, mask=None):
         code = alpha_code(image, mask) if has_alpha else color_code(image, mask)
+        if min(code.shape[1:3]) > size:  # outlines as soft as those it was trained on
+            return pixels_to_blocks(resize(code, (size, size)), block)
         return pixels_to_blocks(_resized(code, size), block)
 
     def decode(weights, latents):

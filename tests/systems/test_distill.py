@@ -12,7 +12,9 @@ import pytest
 from adreamer_jax.core.camera import orbit, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
+from adreamer_jax.scene.field import density, signed_distance
 from adreamer_jax.systems.animatable import distill, group_of
+from adreamer_jax.systems.animatable.model import moment, sample_rest
 from tests.systems.small import (
     FRAMES,
     fixed_prior,
@@ -133,7 +135,7 @@ def test_the_gradient_is_the_slope_of_the_loss(scene, grads, part):
         model = jax.tree.map(lambda x, d: x + length * d, scene.model, way)
         return float(scene.gradient(model, scene.frozen)[1]["loss/csd"])
 
-    assert (value(0.01) - value(-0.01)) / 0.02 == pytest.approx(expected, rel=0.03)
+    assert (value(0.01) - value(-0.01)) / 0.02 == pytest.approx(expected, rel=0.05)
 
 
 def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
@@ -153,7 +155,7 @@ def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
         np.testing.assert_allclose(middle, 4.0, atol=1e-3)
         pixels, depth = project(views.camera, jnp.tile(corners, (2, 1, 1)))
         assert np.all(depth > 0) and np.all((pixels > -1.2) & (pixels < 9.2))
-        rays = distill.rays_of(views, jnp.arange(128))
+        rays = distill.rays_of(views, jnp.arange(128), jnp.full((128, 2), 0.5))
         hit = rays.far > rays.near
         assert 0.2 < np.mean(hit)
         ends = rays.origins + rays.far[..., None] * rays.directions
@@ -389,3 +391,50 @@ def test_without_the_warp_the_pose_is_baked_into_the_shape():
         left[space] = error(found, truth)
     assert left["posed"] < 0.03 * error(start, truth)
     assert left["canonical"] > 1.5 * left["posed"], left
+
+
+def test_rays_go_through_their_own_pixels(scene):
+    views = distill.sample_views(scene.config, scene.prior, scene.upkeep, KEY)
+    index = jnp.array([0, 9, 77, 127])
+    for place in (0.0, 0.25, 0.9):
+        rays = distill.rays_of(views, index, jnp.full((4, 2), place))
+        points = (rays.origins + 2.0 * rays.directions)[0]
+        pixels = [
+            project(jax.tree.map(lambda x, v=v: x[v], views.camera), p[None])[0][0]
+            for v, p in zip(index // 64, points, strict=True)
+        ]
+        pixel = np.asarray(index) % 64
+        expected = np.stack([pixel % 8, pixel // 8], axis=-1) + place
+        np.testing.assert_allclose(pixels, expected, atol=1e-3)
+
+
+def test_a_step_sees_other_places_of_a_pixel_than_the_next(scene):
+    """On average an outline is as soft as the part of the pixel that it covers."""
+    config, step = scene.config, jnp.array(0)
+    views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
+    look = jax.jit(
+        lambda key: distill.draw_rays(
+            config, scene.model, scene.upkeep, step, views, key, jnp.arange(128)
+        )[1]
+    )
+    masks = np.stack([look(jax.random.key(i)) for i in range(6)])
+    np.testing.assert_array_equal(masks[3], look(jax.random.key(3)))
+    assert np.max(np.ptp(masks, axis=0)) > 0.1
+
+
+def test_the_prior_sees_a_soft_density_crisp_and_where_it_was(scene):
+    config = scene.config.copy_and_resolve_references()
+    config.csd.beta_most, config.run.mesh_level = 0.01, 1.5
+    soft = moment(config, scene.model, jnp.array(0))._replace(beta=jnp.float32(0.05))
+    now = distill.crisp(config, soft)
+    assert float(now.beta) == pytest.approx(0.01)
+    assert float(now.swell) == pytest.approx(1.5 * 0.04)
+    same = distill.crisp(config, soft._replace(beta=jnp.float32(0.004)))
+    assert float(same.beta) == pytest.approx(0.004) and float(same.swell) == 0.0
+    points = jax.random.uniform(KEY, (1, 50, 3), minval=-1.0, maxval=1.0)
+    field = scene.model.field
+    sdf = signed_distance(field, points[0], detail=now.detail)
+    law, _, _ = sample_rest(scene.model, now, points)
+    np.testing.assert_allclose(
+        law[0], density(field, sdf - now.swell, now.beta), rtol=1e-4, atol=1e-6
+    )

@@ -52,6 +52,7 @@ from adreamer_jax.render.volume import render
 from adreamer_jax.scene.bones import posed_from_rest
 from adreamer_jax.systems.animatable.model import (
     Model,
+    Moment,
     moment,
     occupied,
     occupied_posed,
@@ -287,13 +288,16 @@ def draw_rays(
 ) -> tuple[Float[Array, "r 3"], Float[Array, "r"], Float[Array, "1"]]:
     """Premultiplied color and opacity of the pixels with the given numbers.
 
-    The third is how many samples found no slot. The samples of a ray depend on its own
-    number alone, so that both renders, in whatever chunks, see the same ones.
+    The third is how many samples found no slot. A ray goes through its pixel somewhere:
+    through the middle alone, an outline would be harder than the prior's, and nothing
+    would be asked of the surface between the rays. Where, and its samples, depend on
+    its own number alone, so that both renders, in whatever chunks, see the same ones.
     """
-    numbers, now = config.csd, moment(config, model, step)
-    jitter = jax.vmap(
-        lambda i: jax.random.uniform(jax.random.fold_in(key, i), (numbers.samples,))
+    numbers, now = config.csd, crisp(config, moment(config, model, step))
+    draws = jax.vmap(
+        lambda i: jax.random.uniform(jax.random.fold_in(key, i), (numbers.samples + 2,))
     )(index)
+    jitter, place = draws[:, :-2], draws[:, -2:]
     if numbers.space == "canonical":
         near = lambda p: occupied(upkeep, p)
         sample = lambda p: sample_rest(model, now, p)
@@ -308,7 +312,7 @@ def draw_rays(
     out = render(
         near,
         sample,
-        rays_of(views, index),
+        rays_of(views, index, place),
         count=numbers.samples,
         capacity=int(numbers.share * index.shape[0] * numbers.samples),
         jitter=jitter[None],
@@ -317,11 +321,25 @@ def draw_rays(
     return out.channels[0, :, :3], out.mask[0], lost
 
 
-def rays_of(views: Views, index: Int[Array, "r"]) -> Rays:
-    """Rays [1, r] through the pixels with the given numbers: view, row, column."""
+def crisp(config: Any, now: Moment) -> Moment:
+    """The moment with a density as sharp as what the prior knows.
+
+    While it is soft, for the clip's sake, the prior takes an object for a thinner one
+    within its own fog. The visible surface stays where it is, ``run.mesh_level`` times
+    the sharpness outside of the zero set.
+    """
+    sharp = jnp.minimum(now.beta, config.csd.beta_most)
+    return now._replace(beta=sharp, swell=config.run.mesh_level * (now.beta - sharp))
+
+
+def rays_of(views: Views, index: Int[Array, "r"], place: Float[Array, "r 2"]) -> Rays:
+    """Rays [1, r] through the pixels with the given numbers: view, row, column.
+
+    ``place`` says where in the pixel, from 0 to 1 to the right and down.
+    """
     height, width = views.camera.size
     view, pixel = index // (height * width), index % (height * width)
-    at = jnp.stack([pixel % width, pixel // width], axis=-1) + 0.5
+    at = jnp.stack([pixel % width, pixel // width], axis=-1) + place
     camera = jax.tree.map(lambda x: x[view], views.camera)
     rays = camera_rays(camera, at[:, None])
     rays = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rays)

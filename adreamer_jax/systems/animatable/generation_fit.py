@@ -77,12 +77,15 @@ def fit_views(
 def pictures(
     config: Any, prior: Prior, model: Model, upkeep: dict, step: Array, views: Views
 ) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]]:
-    """Colors and masks of the rest shape from the given cameras."""
+    """Colors and masks of the rest shape from the given cameras.
+
+    Rays go through other places of their pixels at every step.
+    """
     side = config.csd.resolution
     total = prior.num_views * side * side
     chunk = chunk_rays(config, total)
     rays = interleaved(jnp.arange(total), chunk=chunk)
-    key = _key(config, "rays")
+    key = _key(config, "rays", step)
     look = partial(draw_rays, at_rest(config), model, upkeep, step, views, key)
     parts = map_chunks(look, rays, chunk=chunk)[:2]
     color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
@@ -180,7 +183,7 @@ def fit_gradient(
     chunk = chunk_rays(config, total)
     rays = interleaved(jnp.arange(total), chunk=chunk)
     moving, whole = split_moving(model, still.csd.moves)
-    key = _key(config, "rays")
+    key = _key(config, "rays", step)
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
         return draw_rays(still, whole(moving), upkeep, step, views, key, index)[:2]

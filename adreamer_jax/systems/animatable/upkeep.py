@@ -119,13 +119,17 @@ def posed_boxes(
 def aims(config: Any, model: Model, step: Array, count: int) -> dict[str, Array]:
     """Balls about the object, (center, radius), in every frame and at rest.
 
-    The prior's cameras keep to them. They are about the inside of the surface alone,
-    as the balls of the prior's own training data are about its animals: occupied cells
-    reach much farther, and the object would look too small.
+    The prior's cameras keep to them. They are about what is seen of the object, as the
+    balls of the prior's own training data are about its animals. Occupied cells reach
+    much farther, and the object would look too small. The zero set alone lies within
+    the outline, the more so the softer the density is: the object would look larger
+    than any that the prior knows, the prior would shrink it, and with it the ball.
     """
-    detail = moment(config, model, step).detail
+    now = moment(config, model, step)
     points = grid_points(AIM_CELLS)
-    inside = signed_distance(model.field, points, detail=detail) < 0.0
+    # a cell counts where the surface passes through it: half a cell from its center
+    seen = config.run.mesh_level * now.beta + 1.0 / AIM_CELLS
+    inside = signed_distance(model.field, points, detail=now.detail) < seen
     balls = over_frames(config, model, inside, points, count, ball)
     return {"aim": balls, "aim_rest": ball(points, inside)}
 
