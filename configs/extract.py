@@ -71,7 +71,9 @@ def default() -> ConfigDict:
             beta_most=0.015,  # the prior sees the density no softer than so
             share=0.35,  # slots for samples near the object, of all samples
             memory_mb=256.0,  # for rendering with gradient; decides the chunk of rays
-            form="x0",  # distance to the clean estimate, or "sds"
+            # distance to the clean estimate ("x0", or "sds" with its weight), or
+            # "caption": only what the prompt adds to the estimate
+            form="x0",
             chain=1,  # DDIM steps to the clean estimate
             guidance=3.0,
             rescale=0.5,  # part of the spread that guidance added and is taken back

@@ -438,3 +438,31 @@ def test_the_prior_sees_a_soft_density_crisp_and_where_it_was(scene):
     np.testing.assert_allclose(
         law[0], density(field, sdf - now.swell, now.beta), rtol=1e-4, atol=1e-6
     )
+
+
+def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
+    config = scene.config.copy_and_resolve_references()
+    config.csd.form, config.csd.guidance = "caption", 2.0
+    views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
+    latents = jax.random.normal(KEY, (2, *scene.prior.latent_shape))
+    ask = lambda prior, contexts: distill.caption_part(
+        config, prior, scene.frozen | {"contexts": contexts}, views.seen,
+        latents, jnp.ones_like(latents), jnp.int32(300),
+    )  # fmt: skip
+    deaf = ask(scene.prior, jnp.zeros((2, 1, 1)))
+    np.testing.assert_allclose(deaf, 0.0, atol=1e-5)
+
+    def echo(weights, z, t, context, cameras):
+        return jnp.broadcast_to(context[:, :1, :1, None], z.shape)
+
+    schedule = scene.prior.schedule.replace(prediction="sample")
+    heard = ask(
+        scene.prior._replace(denoise=echo, schedule=schedule),
+        jnp.array([1.0, 4.0])[:, None, None],
+    )
+    np.testing.assert_allclose(heard, 2.0 * 3.0, atol=1e-5)
+    pictures = (jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
+    pull, seen = distill.judge(
+        config, scene.prior, scene.frozen, views, pictures, jnp.array(0), KEY
+    )
+    assert all(np.abs(x).max() < 1e-5 for x in pull) and seen["loss/csd"] < 1e-8

@@ -35,6 +35,7 @@ from adreamer_jax.objective.distill import (
     clean_target,
     distill_loss,
     form_weight,
+    noised,
     sample_time,
     time_window,
 )
@@ -62,7 +63,7 @@ from adreamer_jax.systems.animatable.model import (
 )
 from adreamer_jax.types import Array, Camera, Float, Int, Key, Metrics, Params, Rays
 
-FORMS = ("x0", "sds")
+FORMS = ("x0", "sds", "caption")
 SPACES = ("posed", "canonical")
 MOVES = ("canonical", "canonical+warp")
 BACKGROUNDS = ("gray", "white", "random")
@@ -376,9 +377,13 @@ def judge(
             latents = prior.encode(frozen["prior"], filled)
         latents = latents.astype(jnp.float32)
         noise = jax.random.normal(noise_key, latents.shape)
-        target = clean_target(
-            estimate, latents, noise, t, shares, chain=config.csd.chain
-        )
+        if config.csd.form == "caption":
+            added = caption_part(config, prior, frozen, views.seen, latents, noise, t)
+            target = jax.lax.stop_gradient(latents + added)
+        else:
+            target = clean_target(
+                estimate, latents, noise, t, shares, chain=config.csd.chain
+            )
         weight = form_weight(config.csd.form, shares[t])
         value = distill_loss(latents, target, weight=weight)
         return value + config.csd.entropy * opacity_entropy_loss(mask), value
@@ -416,6 +421,30 @@ def clean_estimate(config: Any, prior: Prior, frozen: dict, seen: Camera) -> Cal
         return rescaled(clean, plain, amount=config.csd.rescale)
 
     return estimate
+
+
+def caption_part(
+    config: Any,
+    prior: Prior,
+    frozen: dict,
+    seen: Camera,
+    latents: Float[Array, "v h w c"],
+    noise: Float[Array, "v h w c"],
+    t: Int[Array, ""],
+) -> Float[Array, "v h w c"]:
+    """What the prompt adds to the clean estimate, times the guidance.
+
+    An estimate that is unsure of an outline is soft, with or without the prompt, and a
+    solid that follows it shrinks (benchmarks/csd_push.py); the difference is free of
+    that (classifier score distillation, Yu et al. 2023).
+    """
+    shares = prior.schedule.alphas_cumprod
+    z = noised(latents, noise, shares[t])
+    each = jnp.full(z.shape[:1], t)
+    denoise = partial(prior.denoise, frozen["prior"])
+    both = predict_pair(denoise, z, t, frozen["contexts"], seen)
+    without, with_prompt = (clean_of(prior.schedule, x, z, each) for x in both)
+    return config.csd.guidance * (with_prompt - without)
 
 
 def split_moving(model: Model, moves: str) -> tuple[list[Array], Callable]:
