@@ -63,7 +63,7 @@ def default() -> ConfigDict:
     made.scene = ConfigDict(
         dict(
             field=dict(
-                beta=((0.0, 0.04), (0.6, 0.012), (1.0, 0.007)),
+                beta=((0.0, 0.02), (0.6, 0.012), (1.0, 0.007)),
                 detail=((0.0, 0.6), (1.0, 0.7)),  # what 32 pixels can teach
             ),
             bones=dict(reach=1e6),  # the new shape may lie farther from the bones
@@ -80,7 +80,6 @@ def default() -> ConfigDict:
         dict(
             every=1,
             guidance=3.0,
-            beta_most=0.04,  # as soft as the field: a new shape has a long way to go
             # after the fit, little noise: from much a weak prior's mean melts the legs
             time_low=((0.0, 0.02),),
             time_high=((0.0, 0.2),),
@@ -92,7 +91,7 @@ def default() -> ConfigDict:
     made.loss = ConfigDict({name: 0.0 for name in first.loss})
     made.loss.update(
         dict(
-            csd=1.0,
+            csd=8.0,  # less, and smoothness alone decides about what is thin
             skeleton=1.0,  # joints hold and turn as far as in the clip (L_skel)
             bone=0.1,  # rest centers lie inside of the surface (L_bone)
             bone_skin=0.01,  # the bones' ellipsoids fill the shape
@@ -138,7 +137,7 @@ def paper() -> ConfigDict:
     made.scene.field.beta = ((0.0, 0.02), (1.0, 0.005))
     made.scene.field.detail = ()
     made.fit.steps = 0
-    made.loss.update(dict(eikonal=0.02, smooth=0.02))
+    made.loss.update(dict(csd=1.0, eikonal=0.02, smooth=0.02))
     made.optimizer.rates.update(first.optimizer.rates)
     made.optimizer.rates.update(dict(camera=0.0, focal=0.0, plane=0.0))
     made.run.update(

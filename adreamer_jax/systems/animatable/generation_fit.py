@@ -130,10 +130,11 @@ def sample_set(
         return estimate(z, steps[-1])
 
     key = _key(config, "noise", number)
-    if not prior.has_alpha or numbers.tries == 1:
+    read_mask = prior.decode_mask
+    if read_mask is None or numbers.tries == 1:
         return attempt(key)
     sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
-    masks = jax.vmap(partial(prior.decode_mask, frozen["prior"]))(sets)
+    masks = jax.vmap(partial(read_mask, frozen["prior"]))(sets)
     agreement = jax.vmap(partial(hull_agreement, views.camera))(masks)
     return sets[jnp.argmax(agreement)]
 

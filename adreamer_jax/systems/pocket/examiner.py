@@ -234,7 +234,8 @@ def train_step(
     shown = state.upkeep["shown"][glance.row]
 
     def loss_of(params: Params):
-        parts = named_loss(network.apply({"params": params}, pictures), shown)
+        found: Any = network.apply({"params": params}, pictures)
+        parts = named_loss(found, shown)
         total = sum(parts.values(), jnp.zeros(()))
         return total, {"loss": total} | {f"loss/{k}": v for k, v in parts.items()}
 
