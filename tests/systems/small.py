@@ -22,7 +22,6 @@ REACH = 0.8  # half side of everybody's box
 
 SETTINGS = {
     "csd.resolution": 8,
-    "csd.beta_most": 1.0,  # pixels so large want a soft density
     "csd.samples": 12,
     "csd.share": 1.0,
     "csd.rescale": 0.0,

@@ -305,12 +305,14 @@ def finder(space, steps=STEPS):
             "csd.time_low": ((0.0, 0.02),),
             "csd.time_high": ((0.0, 0.5),),
             "csd.moves": "canonical",
+            "csd.beta_most": 1.0,  # pixels so large want a soft density
             "csd.space": space,
             "run.steps": steps,
         }
     )
     upkeep = small_upkeep(config)
-    prior = knowing_prior(small_recipe(), side=SIDE)  # it knows posed objects alone
+    soft = small_recipe(**{"csd.beta_most": 1.0})
+    prior = knowing_prior(soft, side=SIDE)  # it knows posed objects alone
     optimizer = optax.adam(1e-2)
 
     @jax.jit
