@@ -31,9 +31,8 @@ from timing import table
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.data.zoo_views import sample_sets
 from adreamer_jax.objective.distill import noised
-from adreamer_jax.prior.guide import predict_pair
 from adreamer_jax.prior.load import Prior, load_prior
-from adreamer_jax.prior.noise import clean_of
+from adreamer_jax.systems.animatable.distill import clean_pair
 from adreamer_jax.types import Array, Camera, Float, Key
 
 TIMES = (0.1, 0.3, 0.5, 0.6, 0.8)
@@ -75,10 +74,8 @@ def figures(
     shares = prior.schedule.alphas_cumprod
     t = jnp.int32(share * len(shares))
     z = noised(clean, jax.random.normal(key, clean.shape), shares[t])
-    each = jnp.full(z.shape[:1], t)
-    denoise = partial(prior.denoise, weights)
-    both = predict_pair(denoise, z, t, contexts, camera)
-    without, told = (clean_of(prior.schedule, x, z, each) for x in both)
+    frozen = {"prior": weights, "contexts": contexts}
+    without, told = clean_pair(prior, frozen, camera)(z, t)
     area = jnp.nan
     if prior.decode_mask is not None:
         area = prior.decode_mask(weights, told).sum() / pictures[..., 3].sum()

@@ -68,7 +68,6 @@ def default() -> ConfigDict:
             every=2,  # so manyth step
             resolution=32,  # side of the pictures that are rendered
             samples=40,  # along a ray
-            beta_most=0.015,  # the prior sees the density no softer than so
             share=0.35,  # slots for samples near the object, of all samples
             memory_mb=256.0,  # for rendering with gradient; decides the chunk of rays
             # distance to the clean estimate ("x0", or "sds" with its weight), or
@@ -274,7 +273,6 @@ def paper() -> ConfigDict:
         dict(
             resolution=200,
             samples=64,
-            beta_most=1.0,  # as the published one: however soft it is
             memory_mb=4096.0,
             guidance=50.0,
             time_low=((0.0, 0.98), (0.67, 0.02)),

@@ -63,7 +63,7 @@ def default() -> ConfigDict:
     made.scene = ConfigDict(
         dict(
             field=dict(
-                beta=((0.0, 0.02), (0.6, 0.012), (1.0, 0.007)),
+                beta=((0.0, 0.015), (0.6, 0.012), (1.0, 0.007)),
                 detail=((0.0, 0.6), (1.0, 0.7)),  # what 32 pixels can teach
             ),
             bones=dict(reach=1e6),  # the new shape may lie farther from the bones

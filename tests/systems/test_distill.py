@@ -12,9 +12,7 @@ import pytest
 from adreamer_jax.core.camera import orbit, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
-from adreamer_jax.scene.field import density, signed_distance
 from adreamer_jax.systems.animatable import distill, group_of
-from adreamer_jax.systems.animatable.model import moment, sample_rest
 from tests.systems.small import (
     FRAMES,
     fixed_prior,
@@ -103,12 +101,8 @@ def test_chunk_by_chunk_is_the_direct_gradient(scene, grads):
     assert metrics["loss/csd"] == pytest.approx(float(value), rel=1e-5)
     direct = by_name(direct)
     largest = max(np.abs(leaf).max() for leaf in direct.values())
-    size = lambda leaves: np.sqrt(sum(np.sum(np.square(x)) for x in leaves))
-    found = by_name(grads)
-    # 1.2e-5 in float32: the sharper the density, the more its sums cancel
-    assert size([found[k] - direct[k] for k in found]) < 2e-5 * size(direct.values())
-    for name, leaf in found.items():  # a single number may err more: sums of float32
-        np.testing.assert_allclose(leaf, direct[name], atol=4e-5 * largest)
+    for name, leaf in by_name(grads).items():
+        np.testing.assert_allclose(leaf, direct[name], atol=1e-5 * largest)
 
 
 PARTS = ("field/sdf", "field/color", "bones/center", "bones/log_scale", "bones/motion")
@@ -305,14 +299,12 @@ def finder(space, steps=STEPS):
             "csd.time_low": ((0.0, 0.02),),
             "csd.time_high": ((0.0, 0.5),),
             "csd.moves": "canonical",
-            "csd.beta_most": 1.0,  # pixels so large want a soft density
             "csd.space": space,
             "run.steps": steps,
         }
     )
     upkeep = small_upkeep(config)
-    soft = small_recipe(**{"csd.beta_most": 1.0})
-    prior = knowing_prior(soft, side=SIDE)  # it knows posed objects alone
+    prior = knowing_prior(small_recipe(), side=SIDE)  # it knows posed objects alone
     optimizer = optax.adam(1e-2)
 
     @jax.jit
@@ -432,24 +424,6 @@ def test_a_step_sees_other_places_of_a_pixel_than_the_next(scene):
     assert np.max(np.ptp(masks, axis=0)) > 0.1
 
 
-def test_the_prior_sees_a_soft_density_crisp_and_where_it_was(scene):
-    config = scene.config.copy_and_resolve_references()
-    config.csd.beta_most, config.run.mesh_level = 0.01, 1.5
-    soft = moment(config, scene.model, jnp.array(0))._replace(beta=jnp.float32(0.05))
-    now = distill.crisp(config, soft)
-    assert float(now.beta) == pytest.approx(0.01)
-    assert float(now.swell) == pytest.approx(1.5 * 0.04)
-    same = distill.crisp(config, soft._replace(beta=jnp.float32(0.004)))
-    assert float(same.beta) == pytest.approx(0.004) and float(same.swell) == 0.0
-    points = jax.random.uniform(KEY, (1, 50, 3), minval=-1.0, maxval=1.0)
-    field = scene.model.field
-    sdf = signed_distance(field, points[0], detail=now.detail)
-    law, _, _ = sample_rest(scene.model, now, points)
-    np.testing.assert_allclose(
-        law[0], density(field, sdf - now.swell, now.beta), rtol=1e-4, atol=1e-6
-    )
-
-
 def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
     config = scene.config.copy_and_resolve_references()
     config.csd.form, config.csd.guidance = "caption", 2.0
@@ -457,7 +431,7 @@ def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
     latents = jax.random.normal(KEY, (2, *scene.prior.latent_shape))
     ask = lambda prior, contexts: distill.caption_part(
         config, prior, scene.frozen | {"contexts": contexts}, views.seen,
-        latents, jnp.ones_like(latents), jnp.int32(300),
+        latents, jnp.int32(300),
     )  # fmt: skip
     deaf = ask(scene.prior, jnp.zeros((2, 1, 1)))
     np.testing.assert_allclose(deaf, 0.0, atol=1e-5)

@@ -53,7 +53,6 @@ from adreamer_jax.render.volume import render
 from adreamer_jax.scene.bones import posed_from_rest
 from adreamer_jax.systems.animatable.model import (
     Model,
-    Moment,
     moment,
     occupied,
     occupied_posed,
@@ -294,7 +293,7 @@ def draw_rays(
     would be asked of the surface between the rays. Where, and its samples, depend on
     its own number alone, so that both renders, in whatever chunks, see the same ones.
     """
-    numbers, now = config.csd, crisp(config, moment(config, model, step))
+    numbers, now = config.csd, moment(config, model, step)
     draws = jax.vmap(
         lambda i: jax.random.uniform(jax.random.fold_in(key, i), (numbers.samples + 2,))
     )(index)
@@ -320,17 +319,6 @@ def draw_rays(
     )
     lost = out.slots.overflow.astype(jnp.float32)[None]
     return out.channels[0, :, :3], out.mask[0], lost
-
-
-def crisp(config: Any, now: Moment) -> Moment:
-    """The moment with a density as sharp as what the prior knows.
-
-    While it is soft, for the clip's sake, the prior takes an object for a thinner one
-    within its own fog. The visible surface stays where it is, ``run.mesh_level`` times
-    the sharpness outside of the zero set.
-    """
-    sharp = jnp.minimum(now.beta, config.csd.beta_most)
-    return now._replace(beta=sharp, swell=config.run.mesh_level * (now.beta - sharp))
 
 
 def rays_of(views: Views, index: Int[Array, "r"], place: Float[Array, "r 2"]) -> Rays:
@@ -378,7 +366,8 @@ def judge(
         latents = latents.astype(jnp.float32)
         noise = jax.random.normal(noise_key, latents.shape)
         if config.csd.form == "caption":
-            added = caption_part(config, prior, frozen, views.seen, latents, noise, t)
+            z = noised(latents, noise, shares[t])
+            added = caption_part(config, prior, frozen, views.seen, z, t)
             target = jax.lax.stop_gradient(latents + added)
         else:
             target = clean_target(
@@ -408,17 +397,27 @@ def background(config: Any, key: Key) -> Float[Array, "3"] | None:
     )
 
 
-def clean_estimate(config: Any, prior: Prior, frozen: dict, seen: Camera) -> Callable:
-    """A function (noised, t) -> clean latents, guided by the prompt and rescaled."""
+def clean_pair(prior: Prior, frozen: dict, seen: Camera) -> Callable:
+    """A function (noised, t) -> clean latents, without and with the prompt."""
     denoise = partial(prior.denoise, frozen["prior"])
 
-    def estimate(z, t):
+    def pair(z, t):
         each = jnp.full(z.shape[:1], t)
-        without, with_prompt = predict_pair(denoise, z, t, frozen["contexts"], seen)
+        both = predict_pair(denoise, z, t, frozen["contexts"], seen)
+        without, with_prompt = (clean_of(prior.schedule, x, z, each) for x in both)
+        return without, with_prompt
+
+    return pair
+
+
+def clean_estimate(config: Any, prior: Prior, frozen: dict, seen: Camera) -> Callable:
+    """A function (noised, t) -> clean latents, guided by the prompt and rescaled."""
+    pair = clean_pair(prior, frozen, seen)
+
+    def estimate(z, t):
+        without, with_prompt = pair(z, t)
         pushed = guided(without, with_prompt, scale=config.csd.guidance)
-        clean = clean_of(prior.schedule, pushed, z, each)
-        plain = clean_of(prior.schedule, with_prompt, z, each)
-        return rescaled(clean, plain, amount=config.csd.rescale)
+        return rescaled(pushed, with_prompt, amount=config.csd.rescale)
 
     return estimate
 
@@ -428,22 +427,16 @@ def caption_part(
     prior: Prior,
     frozen: dict,
     seen: Camera,
-    latents: Float[Array, "v h w c"],
-    noise: Float[Array, "v h w c"],
+    z: Float[Array, "v h w c"],
     t: Int[Array, ""],
 ) -> Float[Array, "v h w c"]:
-    """What the prompt adds to the clean estimate, times the guidance.
+    """What the prompt adds to the clean estimate of noised latents, times the guidance.
 
     An estimate that is unsure of an outline is soft, with or without the prompt, and a
-    solid that follows it shrinks (benchmarks/csd_push.py); the difference is free of
-    that (classifier score distillation, Yu et al. 2023).
+    solid that follows it shrinks (benchmarks/csd_push.py); the difference is nearly
+    free of that (classifier score distillation, Yu et al. 2023).
     """
-    shares = prior.schedule.alphas_cumprod
-    z = noised(latents, noise, shares[t])
-    each = jnp.full(z.shape[:1], t)
-    denoise = partial(prior.denoise, frozen["prior"])
-    both = predict_pair(denoise, z, t, frozen["contexts"], seen)
-    without, with_prompt = (clean_of(prior.schedule, x, z, each) for x in both)
+    without, with_prompt = clean_pair(prior, frozen, seen)(z, t)
     return config.csd.guidance * (with_prompt - without)
 
 

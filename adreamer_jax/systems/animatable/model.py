@@ -38,7 +38,6 @@ class Moment(NamedTuple):
     progress: Float[Array, ""]
     beta: Float[Array, ""]
     detail: Float[Array, ""]
-    swell: Float[Array, ""] | float = 0.0  # by which the density lies farther out
 
 
 class Samples(NamedTuple):
@@ -152,7 +151,7 @@ def _shade(
     visibility = flat.visibility
     visibility = None if visibility is None else visibility.reshape(shape)
     inside = jnp.all(jnp.abs(rest) <= 1.0, axis=-1)
-    law = jnp.where(inside, density(model.field, sdf - now.swell, now.beta), 0.0)
+    law = jnp.where(inside, density(model.field, sdf, now.beta), 0.0)
     return law, jnp.concatenate(channels, axis=-1), sdf, visibility
 
 
