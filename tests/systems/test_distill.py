@@ -133,7 +133,10 @@ def test_the_gradient_is_the_slope_of_the_loss(scene, grads, part):
         model = jax.tree.map(lambda x, d: x + length * d, scene.model, way)
         return float(scene.gradient(model, scene.frozen)[1]["loss/csd"])
 
-    assert (value(0.01) - value(-0.01)) / 0.02 == pytest.approx(expected, rel=0.05)
+    # wide enough that samples which enter or leave their cells do not matter
+    step = 0.05 if part == "bones/log_scale" else 0.02
+    slope = (value(step) - value(-step)) / (2 * step)
+    assert slope == pytest.approx(expected, rel=0.03)
 
 
 def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
