@@ -109,14 +109,12 @@ def verdict(
 
 def named_by(found: Any) -> tuple[str, str]:
     """Species (of those that training knows) and color that all sets together name."""
-    from adreamer_jax.data.species import COLORS, TRAINING_SPECIES
-    from adreamer_jax.systems.pocket.examiner import NAMES
+    from adreamer_jax.data.species import TRAINING_SPECIES
+    from adreamer_jax.systems.pocket.examiner import named
 
     total = lambda x: np.sum(x - np.logaddexp.reduce(x, -1, keepdims=True), axis=0)
-    species, color = total(found.species), total(found.color)
-    place = NAMES["species"].index
-    best = max(TRAINING_SPECIES, key=lambda name: species[place(name)])
-    return best, list(COLORS)[int(np.argmax(color))]
+    species = named(total(found.species), "species", TRAINING_SPECIES)
+    return species, named(total(found.color), "color")
 
 
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:

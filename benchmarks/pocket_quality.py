@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import table
 
-from adreamer_jax.core.camera import orbit, project
+from adreamer_jax.core.camera import orbit
 from adreamer_jax.data import zoo
 from adreamer_jax.data.captions import prompt
 from adreamer_jax.data.gait import poses_of
@@ -39,7 +39,8 @@ from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import timesteps
 from adreamer_jax.run.sample import embed, make_step
 from adreamer_jax.run.text_score import Judge, load_judge
-from adreamer_jax.systems.pocket.examiner import NAMES, load_examiner
+from adreamer_jax.systems.animatable import generation_fit
+from adreamer_jax.systems.pocket.examiner import ASKED, load_examiner, named
 from adreamer_jax.types import Camera, Float
 
 AZIMUTH, ELEVATION = np.radians(35.0), np.radians(15.0)
@@ -192,47 +193,19 @@ def examined(
     Species among those that training knows, pose among those of the wished species.
     """
     found = examiner(pictures)
-    names = {k: v[: getattr(found, k).shape[-1]] for k, v in NAMES.items()}
-    ok: dict[str, list[bool]] = {name: [] for name in names}
+    ok: dict[str, list[bool]] = {what: [] for what in ASKED}
     for i, wish in enumerate(asked):
-        options = {
-            "species": TRAINING_SPECIES,
-            "color": tuple(COLORS),
-            "pose": poses_of(SPECIES[wish.species]),
-        }
-        for name, allowed in options.items():
-            scores = getattr(found, name)[i]
-            best = max(allowed, key=lambda n: scores[names[name].index(n)])
-            ok[name].append(best == getattr(wish, name))
+        poses = poses_of(SPECIES[wish.species])
+        for what, among in zip(ASKED, (TRAINING_SPECIES, (), poses), strict=True):
+            answer = named(getattr(found, what)[i], what, among)
+            ok[what].append(answer == getattr(wish, what))
     return {name: np.array(value) for name, value in ok.items()}
 
 
 # -- consistency ----------------------------------------------------------------------
 
 
-def hull_agreement(masks: Float[np.ndarray, "v h w"], camera: Camera) -> float:
-    """Mean IoU of each outline with that of the visual hull of all of them.
-
-    One for four outlines of one object (up to the grid); a view that shows less than
-    the others promise, or more, takes from it.
-    """
-    axis = (np.arange(CELLS) + 0.5) / CELLS * 2.0 - 1.0
-    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    points = np.broadcast_to(grid, (len(masks), *grid.shape)).astype(np.float32)
-    pixels, _ = project(camera, jnp.asarray(points))
-    size = masks.shape[-1]
-    place = np.floor(np.asarray(pixels)).astype(int)
-    inside = np.all((place >= 0) & (place < size), -1)
-    x, y = np.moveaxis(place.clip(0, size - 1), -1, 0)
-    view = np.arange(len(masks))[:, None]
-    held = np.all((masks[view, y, x] > 0.5) & inside, axis=0)
-    scores = []
-    for v, mask in enumerate(masks > 0.5):
-        outline = np.zeros_like(mask)
-        outline[y[v, held & inside[v]], x[v, held & inside[v]]] = True
-        union = (outline | mask).sum()
-        scores.append((outline & mask).sum() / union if union else 0.0)
-    return float(np.mean(scores))
+_agreement = jax.jit(partial(generation_fit.hull_agreement, cells=CELLS))
 
 
 def best_agreement(masks: Float[np.ndarray, "v h w"]) -> float:
@@ -242,7 +215,7 @@ def best_agreement(masks: Float[np.ndarray, "v h w"]) -> float:
     """
     size = masks.shape[-1]
     cameras = [views(lens, fill, size) for lens in LENSES for fill in FILLS]
-    return max(hull_agreement(masks, camera) for camera in cameras)
+    return max(float(_agreement(camera, masks)) for camera in cameras)
 
 
 # -- sheet and report -----------------------------------------------------------------

@@ -9,6 +9,8 @@ with the judge but those. Its weights come to runs/examiner-embedded/export/exam
 
 from ml_collections import ConfigDict
 
+from adreamer_jax.run.recipe import load_recipe
+
 
 def get_config(size: str = "default") -> ConfigDict:
     """The recipe at a size."""
@@ -23,19 +25,10 @@ def get_config(size: str = "default") -> ConfigDict:
 
 def default() -> ConfigDict:
     """What ships."""
+    first = load_recipe("judge.py")
     config = ConfigDict()
-    config.data = ConfigDict(
-        dict(
-            seed=1,  # the prior's are others
-            stream="training",
-            size=32,
-            samples=2,
-            parallel=1,
-            piece=128,  # sets that are drawn together
-            pieces_at_start=24,
-            window=128,
-        )
-    )
+    config.data = first.data
+    config.data.window = 128
     config.examiner = ConfigDict(dict(channels=(48, 96, 128)))
     config.loss_numbers = ConfigDict(
         dict(
@@ -44,51 +37,30 @@ def default() -> ConfigDict:
             noise=0.08,  # most grain
         )
     )
-    config.optimizer = ConfigDict(
-        dict(
-            lr=2e-3,
-            warmup=100,
-            cooldown=0.6,  # last part of the run, over which the rate falls
-            end=0.02,
-            b1=0.9,
-            b2=0.98,
-            clip=1.0,
-        )
-    )
-    config.run = ConfigDict(
+    config.optimizer = first.optimizer
+    config.optimizer.update(dict(lr=2e-3, cooldown=0.6))
+    config.run = first.run
+    config.run.update(
         dict(
             stage="examiner",
-            start_from="",  # weights of a folder, "examiner" for the shipped ones
-            seed=0,
             steps=5_000,
             batch=24,  # sets of four views
             shelf_steps=40,  # a set is seen about seven times
             keep=0.995,
-            validation_sets=512,
             validate_every=500,
             log_every=50,
             save_every=500,
-            show_every=0,
-            devices=1,
         )
     )
+    config.run.start_from = ""  # a folder of weights, "examiner" for the shipped ones
     return config
 
 
 def smoke() -> ConfigDict:
     """A network that learns nothing, in seconds."""
-    config = default()
-    config.data.size = 16
-    config.data.samples = 1
-    config.data.piece = 8
-    config.data.pieces_at_start = 2
-    config.data.window = 3
+    config, first = default(), load_recipe("judge.py:smoke")
+    config.data = first.data
     config.examiner.channels = (8, 8)
-    config.run.steps = 4
-    config.run.batch = 4
-    config.run.shelf_steps = 2
-    config.run.validation_sets = 8
-    config.run.validate_every = 2
-    config.run.save_every = 2
-    config.run.log_every = 1
+    config.run.update(first.run)
+    config.run.stage = "examiner"
     return config

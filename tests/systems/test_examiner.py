@@ -10,6 +10,7 @@ import pytest
 from adreamer_jax.data.species import COLORS, SPECIES, TRAINING_SPECIES
 from adreamer_jax.data.zoo_views import composite, sample_sets
 from adreamer_jax.systems.pocket import examiner
+from adreamer_jax.systems.pocket.sets import NAMES, numbers_of
 from tests.systems.small_pocket import fake_sets, recipe, walker
 
 
@@ -17,8 +18,8 @@ def test_sets_become_places_in_the_names():
     sets = fake_sets(3, 2)
     sets["species"] = np.array(["fox", "penguin", "fox"])
     sets["color"] = np.array(["red", "natural", "blue"])
-    shown = examiner.numbers_of(sets)
-    names = examiner.NAMES
+    shown = numbers_of(sets, examiner.ASKED)
+    names = NAMES
     assert shown.shape == (3, 3)
     assert [names["species"][i] for i in shown[:, 0]] == ["fox", "penguin", "fox"]
     assert [names["color"][i] for i in shown[:, 1]] == ["red", "natural", "blue"]
@@ -53,7 +54,7 @@ def test_glimpses_are_moved_pictures_before_gray():
 
 
 def test_the_loss_is_that_of_chance_and_forgives_natural_coats():
-    names = examiner.NAMES
+    names = NAMES
     zero = examiner.Answers(
         *(jnp.zeros((2, n)) for n in (len(SPECIES), len(COLORS), len(names["pose"])))
     )
@@ -112,7 +113,7 @@ def test_the_embedded_one_knows_unseen_animals():
     named = lambda scores, names: [names[i] for i in scores.argmax(-1)]
     join = lambda name: [x for s in sets for x in s["attributes"][name]]
     species = np.mean(
-        np.array(named(found.species, examiner.NAMES["species"])) == join("species")
+        np.array(named(found.species, NAMES["species"])) == join("species")
     )
     color = np.mean(np.array(named(found.color, tuple(COLORS))) == join("color"))
     assert set(join("species")) <= set(TRAINING_SPECIES)

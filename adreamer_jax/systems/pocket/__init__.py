@@ -137,6 +137,29 @@ def student(
     )
 
 
+def taught(
+    config: Any, pieces: Pieces, lessons: Callable, examine: Callable
+) -> Callable:
+    """The upkeep of a student that is examined: a new shelf, and now and then an exam.
+
+    ``lessons(sets, number)`` are the arrays of shelf ``number``; ``examine(weights,
+    frozen)`` are shares of right answers, kept as "right".
+    """
+
+    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
+        upkeep = state.upkeep
+        if step % config.run.shelf_steps == 0:
+            number = step // config.run.shelf_steps
+            sets = shelf(config, pieces, number)
+            pieces.expect(config.data.pieces_at_start + number)
+            upkeep = upkeep | lessons(sets, number)
+        if step % config.run.validate_every == 0:
+            upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
+        return state.replace(upkeep=upkeep)
+
+    return maintain
+
+
 def no_object(*_: Any) -> Any:
     """Refuse what only a model of a clip can do."""
     raise ValueError(

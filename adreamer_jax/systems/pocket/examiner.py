@@ -10,7 +10,7 @@ v views, n names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,25 +21,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from adreamer_jax.data.gait import poses_of
-from adreamer_jax.data.species import COLORS, SPECIES
-from adreamer_jax.data.zoo import NATURAL
+from adreamer_jax.data.species import COLORS
 from adreamer_jax.data.zoo_views import composite
 from adreamer_jax.prior.blocks import GroupNorm, conv3, init_network
 from adreamer_jax.prior.files import read_config, read_state
 from adreamer_jax.prior.load import pixels_to_blocks, read_part
 from adreamer_jax.prior.write import write_network
-from adreamer_jax.systems.pocket import finish_step, make_optimizer, student
-from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
+from adreamer_jax.systems.pocket import finish_step, make_optimizer, student, taught
+from adreamer_jax.systems.pocket.sets import (
+    NAMES,
+    Pieces,
+    held_out_sets,
+    numbers_of,
+    possible_poses,
+)
 from adreamer_jax.types import Array, Float, Int, Key, Params, System, TrainState
 
-__all__ = ["NAMES", "Answers", "load_examiner", "make", "write"]
+__all__ = ["ASKED", "Answers", "load_examiner", "make", "named", "write"]
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "species": tuple(SPECIES),
-    "color": (*COLORS, NATURAL),
-    "pose": tuple(sorted({p for s in SPECIES.values() for p in poses_of(s)})),
-}
+ASKED = ("species", "color", "pose")
 GROUPS = 8  # of channels that are normalized together
 
 
@@ -110,24 +110,13 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     frozen["start"] = start_params(network, config)
     examine = jax.jit(partial(right_answers, network))
 
-    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
-        upkeep = state.upkeep
-        if step % config.run.shelf_steps == 0:
-            number = step // config.run.shelf_steps
-            sets = shelf(config, pieces, number)
-            pieces.expect(config.data.pieces_at_start + number)
-            upkeep = upkeep | lessons(sets)
-        if step % config.run.validate_every == 0:
-            upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
-        return state.replace(upkeep=upkeep)
-
     system = student(
         config,
         optimizer,
         fresh_upkeep(config),
         sample=lambda frozen, key, step: draw_glance(config, key, step),
         step=partial(train_step, config, network, optimizer),
-        maintain=maintain,
+        maintain=taught(config, pieces, lessons, examine),
         preview=lambda state, frozen: {},
     )
     return system, frozen
@@ -154,24 +143,18 @@ def fresh_upkeep(config: Any) -> dict[str, Any]:
     count, size = config.run.shelf_steps * config.run.batch, config.data.size
     return {
         "images": jnp.zeros((count, 4, size, size, 4), jnp.uint8),
-        "shown": jnp.zeros((count, len(NAMES)), jnp.int32),
-        "right": jnp.zeros((len(NAMES),)),
+        "shown": jnp.zeros((count, len(ASKED)), jnp.int32),
+        "right": jnp.zeros((len(ASKED),)),
         "skipped": jnp.zeros((), jnp.int32),
     }
 
 
-def lessons(sets: dict) -> dict[str, Array]:
-    """Pictures and what they show, as places in `NAMES`."""
+def lessons(sets: dict, number: int = 0) -> dict[str, Array]:
+    """Pictures and what they show, as places in `NAMES`; the same for any shelf."""
     return {
         "images": jnp.asarray(sets["images"]),
-        "shown": jnp.asarray(numbers_of(sets), jnp.int32),
+        "shown": jnp.asarray(numbers_of(sets, ASKED), jnp.int32),
     }
-
-
-def numbers_of(sets: dict) -> Int[np.ndarray, "b 3"]:
-    """Species, color and pose of every set."""
-    columns = [[NAMES[name].index(str(x)) for x in sets[name]] for name in NAMES]
-    return np.array(columns).T
 
 
 def exam_of(config: Any, cache: Path) -> dict[str, Any]:
@@ -179,7 +162,7 @@ def exam_of(config: Any, cache: Path) -> dict[str, Any]:
     sets = held_out_sets(config, cache, count=config.run.validation_sets)
     return {
         "pictures": jnp.asarray(composite(sets["images"])),
-        "shown": jnp.asarray(numbers_of(sets)),
+        "shown": jnp.asarray(numbers_of(sets, ASKED)),
     }
 
 
@@ -239,7 +222,7 @@ def train_step(
         total = sum(parts.values(), jnp.zeros(()))
         return total, {"loss": total} | {f"loss/{k}": v for k, v in parts.items()}
 
-    names = [f"validation/{name}" for name in NAMES]
+    names = [f"validation/{name}" for name in ASKED]
     seen = dict(zip(names, state.upkeep["right"], strict=True))
     return finish_step(config, optimizer, state, loss_of, seen, axis)
 
@@ -268,7 +251,7 @@ def right_answers(network: Examiner, params: Params, exam: dict) -> Float[Array,
     found = jax.lax.map(lambda x: network.apply({"params": params}, x), chunks)
     species, color, pose = (x.reshape(count, -1) for x in found)
     shown = exam["shown"]
-    pose = jnp.where(_possible()[shown[:, 0]], pose, -jnp.inf)
+    pose = jnp.where(jnp.asarray(possible_poses())[shown[:, 0]], pose, -jnp.inf)
     answers = (species, color, pose)
     return jnp.stack(
         [(jnp.argmax(a, -1) == shown[:, i]).mean() for i, a in enumerate(answers)]
@@ -280,13 +263,6 @@ def _chunk(count: int, most: int = 64) -> int:
     return max(n for n in range(1, min(count, most) + 1) if count % n == 0)
 
 
-def _possible() -> Array:
-    """Which poses each species takes."""
-    return jnp.asarray(
-        [[p in poses_of(s) for p in NAMES["pose"]] for s in SPECIES.values()]
-    )
-
-
 # -- files ----------------------------------------------------------------------------
 
 
@@ -295,7 +271,7 @@ def write(config: Any, state: TrainState, folder: Path) -> Path:
     network = network_of(config)
     average = jax.tree.map(np.asarray, state.opt_state["average"])
     settings = {"image_size": config.data.size, "channels": list(network.channels)}
-    settings |= {name: list(names) for name, names in NAMES.items()}
+    settings |= {name: list(NAMES[name]) for name in ASKED}
     write_network(folder, settings, average)
     return folder
 
@@ -305,6 +281,15 @@ def embedded_examiner() -> Path:
     from adreamer_jax import prior
 
     return Path(prior.__file__).parent / "examiner"
+
+
+def named(scores: Float[np.ndarray, " n"], what: str, among: Sequence[str] = ()) -> str:
+    """The species, color or pose (``what``) with the highest score, of those allowed.
+
+    ``scores`` are one row of an answer; without ``among`` all its names are allowed.
+    """
+    names = NAMES[what][: len(scores)]
+    return max(among or names, key=lambda name: scores[names.index(name)])
 
 
 def read_weights(network: Examiner, folder: Path, side: int) -> Params:
@@ -324,8 +309,8 @@ def load_examiner(folder: Path | None = None) -> Callable:
     """
     folder = embedded_examiner() if folder is None else Path(folder)
     config = read_config(folder)
-    for name, names in NAMES.items():
-        if tuple(config[name]) != names:
+    for name in ASKED:
+        if tuple(config[name]) != NAMES[name]:
             raise ValueError(
                 f"{folder} must know the zoo's {name} names, got {config[name]}; train "
                 "it anew with configs/examiner.py"

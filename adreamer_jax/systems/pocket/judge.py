@@ -20,9 +20,7 @@ import numpy as np
 import optax
 
 from adreamer_jax.data.captions import VOCABULARY, describe, prompt
-from adreamer_jax.data.gait import poses_of
-from adreamer_jax.data.species import COLORS, SPECIES
-from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
+from adreamer_jax.data.species import COLORS
 from adreamer_jax.data.zoo_views import composite
 from adreamer_jax.prior.blocks import init_network
 from adreamer_jax.prior.text import TextConfig
@@ -41,20 +39,20 @@ from adreamer_jax.systems.pocket import (
     make_optimizer,
     make_tokenizer,
     student,
+    taught,
 )
-from adreamer_jax.systems.pocket.sets import Pieces, held_out_sets, shelf
+from adreamer_jax.systems.pocket.sets import (
+    NAMES,
+    Pieces,
+    held_out_sets,
+    numbers_of,
+    possible_poses,
+)
 from adreamer_jax.types import Array, Bool, Float, Int, Key, Params, System, TrainState
 
 __all__ = ["make", "write"]
 
-ATTRIBUTES = ("species", "color", "pattern", "build", "pose")
-NAMES: dict[str, tuple[str, ...]] = {
-    "species": tuple(SPECIES),
-    "color": (*COLORS, NATURAL),
-    "pattern": (*PATTERNS, "netted"),
-    "build": BUILDS,
-    "pose": tuple(sorted({p for s in SPECIES.values() for p in poses_of(s)})),
-}
+ATTRIBUTES = tuple(NAMES)
 UNSAID = -1
 ASKED = ("species", "color", "pose")  # what a picture has to find among texts
 PLACES = [ATTRIBUTES.index(name) for name in ASKED]
@@ -83,17 +81,9 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     frozen["start"] = fresh_params(networks, key)  # drawn on the host
     examine = jax.jit(partial(right_answers, networks))
 
-    def maintain(state: TrainState, frozen: dict, step: int) -> TrainState:
-        upkeep = state.upkeep
-        if step % config.run.shelf_steps == 0:
-            number = step // config.run.shelf_steps
-            sets = shelf(config, pieces, number)
-            pieces.expect(config.data.pieces_at_start + number)
-            random = np.random.default_rng([config.run.seed, number])
-            upkeep = upkeep | lessons(random, sets, tokenize)
-        if step % config.run.validate_every == 0:
-            upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
-        return state.replace(upkeep=upkeep)
+    def teach(sets: dict, number: int) -> dict[str, Array]:
+        random = np.random.default_rng([config.run.seed, number])
+        return lessons(random, sets, tokenize)
 
     system = student(
         config,
@@ -101,7 +91,7 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
         fresh_upkeep(config, networks),
         sample=lambda frozen, key, step: draw_glance(config, key, step),
         step=partial(train_step, config, networks, optimizer),
-        maintain=maintain,
+        maintain=taught(config, pieces, teach, examine),
         preview=lambda state, frozen: {},
     )
     return system, frozen
@@ -153,7 +143,7 @@ def fresh_upkeep(config: Any, networks: ClipConfig) -> dict[str, Any]:
 
 def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Array]:
     """Pictures, and a text for each that names some of what is shown."""
-    shown = np.stack([_numbers(sets, i) for i in range(len(sets["images"]))])
+    shown = numbers_of(sets, ATTRIBUTES)
     said = np.where(random.random(shown.shape) < SAID, shown, UNSAID)
     said[:, 0] = shown[:, 0]
     return {
@@ -162,11 +152,6 @@ def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Arra
         "said": jnp.asarray(said, jnp.int32),
         "shown": jnp.asarray(shown, jnp.int32),
     }
-
-
-def _numbers(sets: dict, i: int) -> np.ndarray:
-    """The attributes of one set as places in `NAMES`."""
-    return np.array([NAMES[name].index(str(sets[name][i])) for name in ATTRIBUTES])
 
 
 def _spoken(random, said: np.ndarray) -> str:
@@ -320,7 +305,7 @@ def with_fixed_words(text: Params) -> Params:
 def frozen_of(config: Any, cache: Path, tokenize) -> dict[str, Any]:
     """Unseen animals, and the texts among which species, color and pose are found."""
     sets = held_out_sets(config, cache, count=config.run.validation_sets)
-    shown = np.stack([_numbers(sets, i) for i in range(len(sets["images"]))])
+    shown = numbers_of(sets, ATTRIBUTES)
     return {
         "pictures": jnp.asarray(composite(sets["images"][:, 0])),
         "shown": jnp.asarray(shown),
@@ -343,12 +328,11 @@ def tables_of(tokenize) -> dict[str, Array]:
         longest = (found == END).argmax(axis=1).max() + 1  # what follows is not read
         return jnp.asarray(found[:, :longest].reshape(len(table), -1, longest))
 
-    possible = [[p in poses_of(SPECIES[name]) for p in NAMES["pose"]] for name in names]
     return {
         "species_ids": ids(species)[:, 0],
         "color_ids": ids(color),
         "pose_ids": ids(pose),
-        "possible": jnp.asarray(possible),
+        "possible": jnp.asarray(possible_poses()),
     }
 
 

@@ -17,10 +17,28 @@ from typing import Any
 import numpy as np
 
 from adreamer_jax.data.cache import cached, content_hash
+from adreamer_jax.data.gait import poses_of
+from adreamer_jax.data.species import COLORS, SPECIES
+from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
 from adreamer_jax.data.zoo_views import sample_sets
+from adreamer_jax.types import Bool, Int
 
-__all__ = ["Pieces", "held_out_sets", "shelf"]
+__all__ = [
+    "NAMES",
+    "Pieces",
+    "held_out_sets",
+    "numbers_of",
+    "possible_poses",
+    "shelf",
+]
 
+NAMES: dict[str, tuple[str, ...]] = {  # of everything that a set is said to show
+    "species": tuple(SPECIES),
+    "color": (*COLORS, NATURAL),
+    "pattern": (*PATTERNS, "netted"),
+    "build": BUILDS,
+    "pose": tuple(sorted({p for s in SPECIES.values() for p in poses_of(s)})),
+}
 Sets = dict[str, np.ndarray]  # images uint8 [n 4 h w 4], cameras [n 4 16], captions [n]
 DRAWN_AT_ONCE = 128
 
@@ -116,3 +134,15 @@ def _joined(parts: Sequence[Any], count: int) -> Sets:
     for name in parts[0]["attributes"]:
         table[name] = join(lambda p, name=name: p["attributes"][name])
     return table
+
+
+def numbers_of(sets: Sets, what: Sequence[str]) -> Int[np.ndarray, "b a"]:
+    """What every set shows, as places in `NAMES`; a column each word of ``what``."""
+    columns = [[NAMES[name].index(str(x)) for x in sets[name]] for name in what]
+    return np.array(columns).T
+
+
+def possible_poses() -> Bool[np.ndarray, "species pose"]:
+    """Which poses each species takes, in the order of `NAMES`."""
+    every = NAMES["pose"]
+    return np.array([[p in poses_of(s) for p in every] for s in SPECIES.values()])
