@@ -289,7 +289,7 @@ def test_texts_are_read_once_and_their_network_is_left_out():
     np.testing.assert_allclose(arrays["contexts"][:, 0, 0], [0.0, 4.0])
 
 
-SIDE, STEPS = 10, 60
+SIDE, STEPS = 18, 60
 
 
 def finder(space, steps=STEPS):
@@ -357,7 +357,7 @@ def start_and_truth():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("turned", "sign", "share"), [(0, 1.0, (0.0, 0.06)), (1, 1.0, (0.07, 1e9)),
+    ("turned", "sign", "share"), [(0, 1.0, (0.0, 0.1)), (1, 1.0, (0.2, 1e9)),
                                   (0, -1.0, (0.9, 1e9))]
 )  # fmt: skip
 def test_the_prior_brings_the_side_that_nobody_saw(
@@ -378,10 +378,6 @@ def always_bent(**options):
     return model.replace(bones=model.bones.replace(motion=motion))
 
 
-@pytest.mark.xfail(
-    reason="since rays go all over their pixels, 10 pixels a side do not tell them "
-    "apart: errors .00055 posed, .00047 without the warp; a finer scene is needed"
-)
 @pytest.mark.slow
 def test_without_the_warp_the_pose_is_baked_into_the_shape():
     """The same search on the rest shape, which the prior takes for a posed one.
@@ -394,7 +390,7 @@ def test_without_the_warp_the_pose_is_baked_into_the_shape():
     for space in ("posed", "canonical"):
         found = finder(space, steps=240)[0](start, truth, 0, 1.0)
         left[space] = error(found, truth)
-    assert left["posed"] < 0.06 * error(start, truth)
+    assert left["posed"] < 0.03 * error(start, truth)
     assert left["canonical"] > 1.5 * left["posed"], left
 
 
