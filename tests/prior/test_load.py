@@ -328,3 +328,14 @@ def test_schedules_from_their_files():
         load.read_schedule({"trained_betas": [0.1]})
     with pytest.raises(ValueError, match="beta_schedule must be"):
         load.read_schedule({"beta_schedule": "sigmoid"})
+
+
+def test_a_larger_picture_is_averaged_over_every_pixel():
+    """An outline is then as soft as in the pictures that a pixel prior was taught."""
+    space = load._pixel_space(8, 2, 16)
+    mask = jax.random.uniform(jax.random.key(0), (4, 16, 16))
+    image = mask[..., None] * jax.random.uniform(jax.random.key(1), (4, 16, 16, 3))
+    mean = lambda x: x.reshape(4, 8, 2, 8, 2, -1).mean((2, 4))
+    found = space["encode"](None, image, mask)
+    expected = space["encode"](None, mean(image), mean(mask)[..., 0])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
