@@ -47,11 +47,14 @@ def default() -> ConfigDict:
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
             fit=dict(  # of the rest shape to sampled sets of views, at first
-                steps=240,
+                steps=300,
                 sets=4,  # one after the other, each from the shape of the last ones
-                strength=((0.0, 0.8), (1.0, 0.4)),  # of noise, first set to last
+                # of noise, first set to last; at 1 nothing is left of the shape
+                strength=((0.0, 1.0), (0.34, 0.7), (1.0, 0.5)),
                 chain=20,  # DDIM steps
-                tries=4,  # of each set; the most consistent one is taken
+                tries=16,  # of each set; the most consistent one is taken
+                every=2,  # later on, so manyth step goes on with the sets; 0: none
+                suffix=" standing",  # said after the prompt: as the skeleton at rest
             ),
             judge=dict(
                 name="",  # folder of a CLIP; empty: the embedded one
@@ -79,12 +82,13 @@ def default() -> ConfigDict:
     made.csd.update(
         dict(
             every=1,
-            guidance=3.0,
-            # after the fit, little noise: from much a weak prior's mean melts the legs
+            form="caption",  # the clean estimate of a weak prior melts what is thin
+            guidance=5.0,
             time_low=((0.0, 0.02),),
-            time_high=((0.0, 0.2),),
+            time_high=((0.0, 0.5),),
             entropy=0.02,
             ratio=0.0,
+            share=0.5,  # a bear fills more of the pictures than a fox
         )
     )
     # a term that looks at the clip begins when it is given a weight; its ramp ends it
@@ -95,7 +99,7 @@ def default() -> ConfigDict:
             skeleton=1.0,  # joints hold and turn as far as in the clip (L_skel)
             bone=0.1,  # rest centers lie inside of the surface (L_bone)
             bone_skin=0.01,  # the bones' ellipsoids fill the shape
-            eikonal=0.1,
+            eikonal=0.3,
             smooth=0.1,
             color_smooth=0.0,
         )
@@ -116,7 +120,7 @@ def default() -> ConfigDict:
         dict(
             stage="generate",
             seed=0,
-            steps=300,
+            steps=420,
             rigid=0,
             refresh_every=20,
             log_every=20,

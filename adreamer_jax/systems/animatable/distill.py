@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adreamer_jax.core.camera import (
     camera_rays,
@@ -85,11 +86,13 @@ def read_prior(
     given: tuple[Prior, Params] | None = None,
     *,
     pins: Path | None = None,
+    **suffixes: str,
 ) -> tuple[Prior, dict[str, Any]]:
     """The recipe's prior and its constant arrays, for the recipe's words or the clip's.
 
     ``given`` is a prior with its weights that takes the place of the recipe's. The file
-    ``pins`` keeps which version of a downloaded one was taken.
+    ``pins`` keeps which version of a downloaded one was taken. For each of ``suffixes``
+    there are contexts under its name, of the words with the suffix after them.
     """
     check_csd(config)
     prior, weights = given or load_prior(
@@ -100,8 +103,9 @@ def read_prior(
         tell=partial(print, file=sys.stderr),
     )
     words = (config.prompt or prompt) + config.prompt_suffix
+    more = {name: words + suffix for name, suffix in suffixes.items()}
     return prior, prior_arrays(
-        prior, weights, negative=config.negative_prompt, prompt=words
+        prior, weights, negative=config.negative_prompt, prompt=words, **more
     )
 
 
@@ -126,17 +130,19 @@ def check_csd(config: Any) -> None:
 
 
 def prior_arrays(
-    prior: Prior, weights: Params, *, negative: str, prompt: str
+    prior: Prior, weights: Params, *, negative: str, prompt: str, **prompts: str
 ) -> dict[str, Any]:
     """What a step reads of a prior: its weights and both texts, [2, tokens, width].
 
-    The text network has then done its work and is left out.
+    Those of further ``prompts`` stand under their names. The text network has then done
+    its work and is left out.
     """
-    ids = prior.tokenize([negative, prompt])
-    contexts = jax.jit(prior.embed_text)(weights, ids)
+    ids = prior.tokenize([negative, prompt, *prompts.values()])
+    texts = jax.jit(prior.embed_text)(weights, ids)
+    pairs = {name: texts[np.array([0, 2 + i])] for i, name in enumerate(prompts)}
     if isinstance(weights, dict):
         weights = {name: part for name, part in weights.items() if name != "text"}
-    return {"prior": weights, "contexts": contexts}
+    return {"prior": weights, "contexts": texts[:2], **pairs}
 
 
 def csd_gradient(

@@ -96,7 +96,11 @@ def make_generation(
     judge: Any = None
     if config.loss.csd > 0:
         judge, heard = read_prior(
-            config, clip.prompt, prior, pins=Path(cache) / "prior.json"
+            config,
+            clip.prompt,
+            prior,
+            pins=Path(cache) / "prior.json",
+            fit_contexts=config.fit.suffix,
         )
         frozen |= heard
     optimizer = make_optimizer(config, partial(begun, config))
@@ -270,7 +274,11 @@ def asked(
     key: Key,
     axis: str | None,
 ) -> tuple[Model, Metrics]:
-    """The prior's gradient: toward sampled sets at first, then by distillation."""
+    """The prior's gradient: toward sampled sets at first, then by distillation.
+
+    Then the sets still have every ``fit.every``-th step: distillation by the caption
+    alone has no end, and would paint what is yellow green in the end.
+    """
     model, upkeep = state.params, state.upkeep
 
     def distill():
@@ -286,7 +294,10 @@ def asked(
         grads, seen = fit_gradient(config, prior, model, upkeep, frozen, state.step)
         return grads, {k: jnp.zeros(x.shape, x.dtype) for k, x in shapes.items()} | seen
 
-    return jax.lax.cond(state.step < config.fit.steps, fit, distill)
+    first = state.step < config.fit.steps
+    if config.fit.every > 0:
+        first |= state.step % config.fit.every == 0
+    return jax.lax.cond(first, fit, distill)
 
 
 def extracted_aims(config: Any, extracted: Model, count: int) -> dict[str, Array]:

@@ -1,11 +1,13 @@
 """Fitting to sampled sets of views, before distillation refines the shape.
 
 Random times, noises and cameras average a thin leg away; one sample of all views is a
-single animal. A set is drawn from a noised picture of the model at rest, so that it
-stands as the skeleton does, and the rest shape is fitted to it. From the shape that has
-come of it the next set is drawn, from elsewhere and under less noise: the same animal,
-seen from four sides more. Of some tries of each set the one is taken whose outlines
-agree best with their visual hull. Letters: v views, s sets.
+single animal. The first set is drawn from noise alone: half of the extracted shape that
+would shine through is half of another animal, and the views would not agree. The rest
+shape is fitted to it, and from the shape that has come of it the next set is drawn,
+from elsewhere and under less noise: the same animal, seen from four sides more. Of some
+tries of each set the one is taken whose outlines agree best with their visual hull. The
+animals stand ("fit.suffix"), as the skeleton at rest does: the legs of one that runs
+are nowhere that a mirrored shape can have them. Letters: v views, s sets.
 """
 
 from __future__ import annotations
@@ -76,8 +78,8 @@ def fit_views(
 
 def pictures(
     config: Any, prior: Prior, model: Model, upkeep: dict, step: Array, views: Views
-) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]]:
-    """Colors and masks of the rest shape from the given cameras.
+) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w"], Float[Array, ""]]:
+    """Colors and masks of the rest shape from the given cameras; samples without slot.
 
     Rays go through other places of their pixels at every step.
     """
@@ -87,10 +89,10 @@ def pictures(
     rays = interleaved(jnp.arange(total), chunk=chunk)
     key = _key(config, "rays", step)
     look = partial(draw_rays, at_rest(config), model, upkeep, step, views, key)
-    parts = map_chunks(look, rays, chunk=chunk)[:2]
+    *parts, lost = map_chunks(look, rays, chunk=chunk)
     color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
     shape = (prior.num_views, side, side)
-    return color.reshape(*shape, 3), mask.reshape(shape)
+    return color.reshape(*shape, 3), mask.reshape(shape), jnp.sum(lost)
 
 
 def sample_set(
@@ -114,9 +116,10 @@ def sample_set(
     strength = ramp(numbers.strength, number / max(numbers.sets - 1, 1))
     start = (strength * (shares.shape[0] - 1)).astype(jnp.int32)
     steps = start * jnp.arange(numbers.chain, -1, -1) // numbers.chain
-    seen = pictures(config, prior, model, upkeep, step, views)
-    latents = prior.encode(frozen["prior"], *seen).astype(jnp.float32)
-    estimate = clean_estimate(config, prior, frozen, views.seen)
+    color, mask, _ = pictures(config, prior, model, upkeep, step, views)
+    latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
+    told = frozen | {"contexts": frozen["fit_contexts"]}
+    estimate = clean_estimate(config, prior, told, views.seen)
     as_clean = prior.schedule.replace(prediction="sample")
 
     def down(z, pair):
@@ -193,10 +196,11 @@ def fit_gradient(
         latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
         return distill_loss(latents, upkeep["fit_latents"][number])
 
-    color, mask = pictures(config, prior, stop(model), upkeep, step, views)
+    color, mask, lost = pictures(config, prior, stop(model), upkeep, step, views)
     value, pull = jax.value_and_grad(loss, argnums=(0, 1))(color, mask)
     flat = [x.reshape(total, *x.shape[3:]) for x in pull]
     flat = tuple(interleaved(x, chunk=chunk, mode="constant") for x in flat)
     grads = deferred_gradient(draw, moving, rays, flat, chunk=chunk)
     zero = jax.tree.map(jnp.zeros_like, model)
-    return split_moving(zero, still.csd.moves)[1](grads), {"loss/csd": value}
+    seen = {"loss/csd": value, "csd/opacity": jnp.mean(mask), "csd/overflow": lost}
+    return split_moving(zero, still.csd.moves)[1](grads), seen
