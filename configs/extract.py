@@ -158,7 +158,7 @@ def default() -> ConfigDict:
             camera_prior=0.2,
             camera_acceleration=200.0,
             motion_size=0.02,
-            parallax=5.0,  # more of it hinders motion that is slow in truth
+            parallax=25.0,  # more of it hinders motion that is slow in truth
             gauge=1.0,
             neighbor=10.0,
             csd=0.0,

@@ -162,7 +162,8 @@ def parallax_loss(
         spread, jnp.einsum("ta,tbi->abi", toward, path).reshape(3, -1)
     )
     along = toward @ slope
-    return jnp.sum(along**2) / (len(toward) * len(centers))
+    wide = jnp.mean(jnp.sum(toward**2, axis=-1))
+    return wide * jnp.sum(along**2) / (len(toward) * len(centers))
 
 
 def neighbor_loss(
