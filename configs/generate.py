@@ -154,8 +154,9 @@ def smoke() -> ConfigDict:
     """Seconds: the whole chain, not its quality."""
     config = default()
     config.prior.name = "random"
+    own = dict(config.generate.csd)
     config.generate.csd.update(load_recipe("extract.py:smoke").csd)
-    config.generate.csd.every = 1
+    config.generate.csd.update({name: own[name] for name in ("every", "form")})
     config.generate.fit.update(dict(steps=2, sets=2, chain=3, tries=2))
     config.generate.run.update(
         dict(steps=6, refresh_every=3, log_every=1, save_every=2, show_every=6)

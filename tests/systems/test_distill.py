@@ -284,9 +284,12 @@ def test_texts_are_read_once_and_their_network_is_left_out():
         embed_text=lambda weights, ids: weights["text"] * ids[..., None].astype(float),
     )
     weights = {"unet": jnp.ones(3), "text": jnp.ones(())}
-    arrays = distill.prior_arrays(prior, weights, negative="", prompt="four")
+    arrays = distill.prior_arrays(
+        prior, weights, negative="", prompt="four", more="of them"
+    )
     assert set(arrays["prior"]) == {"unet"}
     np.testing.assert_allclose(arrays["contexts"][:, 0, 0], [0.0, 4.0])
+    np.testing.assert_allclose(arrays["more"][:, 0, 0], [0.0, 7.0])
 
 
 SIDE, STEPS = 18, 60

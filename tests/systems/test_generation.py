@@ -206,6 +206,8 @@ def test_a_torn_joint_costs(extracted):
     [
         ({"prompt": " "}, "generate.prompt must say what to make"),
         ({"start.shape": "new"}, "generate.start.shape must be one of keep, fresh"),
+        ({"fit.tries": 0}, "generate.fit.tries must be at least 1, got 0"),
+        ({"fit.every": -1}, "generate.fit.every must be at least 0, got -1"),
     ],
 )
 def test_wrong_settings_are_answered_with_what_to_write(second, changes, sentence):

@@ -10,6 +10,15 @@ from adreamer_jax.systems.animatable import generation_fit as fit
 from tests.systems.test_generation import second_recipe
 
 
+def test_the_sets_have_the_first_steps_and_every_so_manyth_of_the_rest():
+    config = second_recipe(**{"fit.steps": 5, "fit.every": 3})
+    due = lambda: [i for i in range(14) if bool(fit.fit_due(config, i))]
+    assert due() == [0, 1, 2, 3, 4, 6, 9, 12]
+    with config.unlocked():
+        config.fit.every = 0
+    assert due() == [0, 1, 2, 3, 4]
+
+
 def test_what_is_sampled_once_depends_on_the_seed_alone():
     config, other = second_recipe(), second_recipe()
     other.run.seed = config.run.seed + 1

@@ -38,6 +38,7 @@ from adreamer_jax.systems.animatable.distill import (
     read_prior,
 )
 from adreamer_jax.systems.animatable.generation_fit import (
+    fit_due,
     fit_gradient,
     sample_set,
     set_due,
@@ -174,11 +175,11 @@ def check(config: Any) -> None:
             f"{config.fit.steps}, got {config.fit.sets}; write "
             "--config.generate.fit.sets=1, or generate.fit.steps=0 to go without"
         )
-    for name in ("chain", "tries"):
-        if config.fit[name] < 1:
+    for name, least in (("chain", 1), ("tries", 1), ("every", 0)):
+        if config.fit[name] < least:
             raise ValueError(
-                f"generate.fit.{name} must be at least 1, got {config.fit[name]}; "
-                f"write --config.generate.fit.{name}=1"
+                f"generate.fit.{name} must be at least {least}, got "
+                f"{config.fit[name]}; write --config.generate.fit.{name}={least}"
             )
     if not config.prompt.strip():
         raise ValueError(
@@ -274,11 +275,7 @@ def asked(
     key: Key,
     axis: str | None,
 ) -> tuple[Model, Metrics]:
-    """The prior's gradient: toward sampled sets at first, then by distillation.
-
-    Then the sets still have every ``fit.every``-th step: distillation by the caption
-    alone has no end, and would paint what is yellow green in the end.
-    """
+    """The prior's gradient: toward sampled sets when `fit_due`, else by distillation."""
     model, upkeep = state.params, state.upkeep
 
     def distill():
@@ -294,10 +291,7 @@ def asked(
         grads, seen = fit_gradient(config, prior, model, upkeep, frozen, state.step)
         return grads, {k: jnp.zeros(x.shape, x.dtype) for k, x in shapes.items()} | seen
 
-    first = state.step < config.fit.steps
-    if config.fit.every > 0:
-        first |= state.step % config.fit.every == 0
-    return jax.lax.cond(first, fit, distill)
+    return jax.lax.cond(fit_due(config, state.step), fit, distill)
 
 
 def extracted_aims(config: Any, extracted: Model, count: int) -> dict[str, Array]:

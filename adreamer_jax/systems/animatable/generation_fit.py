@@ -40,7 +40,7 @@ from adreamer_jax.systems.animatable.distill import (
 )
 from adreamer_jax.systems.animatable.model import Model, stop
 from adreamer_jax.systems.animatable.upkeep import grid_points
-from adreamer_jax.types import Array, Camera, Float, Int, Key, Metrics
+from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics
 
 HULL_CELLS = 56  # of the visual hull, a side
 _PURPOSES = ("views", "rays", "noise")
@@ -60,6 +60,18 @@ def set_due(config: Any, step: int) -> int | None:
         return None
     starts = [i * numbers.steps // numbers.sets for i in range(numbers.sets)]
     return starts.index(step) if step in starts else None
+
+
+def fit_due(config: Any, step: Int[Array, ""] | int) -> Bool[Array, ""]:
+    """Whether a step belongs to the sets: the first ones all, then every so manyth.
+
+    Distillation by the caption alone has no end: it would paint green what is yellow.
+    """
+    step = jnp.asarray(step)
+    first = step < config.fit.steps
+    if config.fit.every == 0:
+        return first
+    return first | (step % config.fit.every == 0)
 
 
 def at_rest(config: Any) -> Any:
