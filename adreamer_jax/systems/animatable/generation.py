@@ -275,7 +275,7 @@ def asked(
     key: Key,
     axis: str | None,
 ) -> tuple[Model, Metrics]:
-    """The prior's gradient: toward sampled sets when `fit_due`, else by distillation."""
+    """The prior's gradient: toward sampled sets if `fit_due`, else by distillation."""
     model, upkeep = state.params, state.upkeep
 
     def distill():
