@@ -42,6 +42,8 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.fit.steps": 0,
         "generate.start.shape": "fresh",
         "generate.csd.space": "canonical",
+        "generate.csd.form": "x0",
+        "generate.csd.guidance": 3.0,
         "generate.csd.time_low": ((0.0, 0.5), (0.67, 0.02)),
         "generate.csd.time_high": ((0.0, 0.98), (0.67, 0.5)),
         "generate.loss.skeleton": 0.0,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from adreamer_jax.run import parallel, recipe
@@ -131,6 +132,8 @@ def everything(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -
             products(model, state, workdir)
             report(workdir)
         del model, state
+        if stage != stages[-1]:
+            jax.clear_caches()  # programs that no later stage runs take memory
     say(f"all products are in {workdir}; open {workdir / 'report.html'}")
 
 
