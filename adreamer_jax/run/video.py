@@ -34,8 +34,10 @@ def write_video(
             stream = container.add_stream("libx264", rate=rate)
             stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = "yuv420p"
-            # one thread: the bytes do not depend on the number of cores
+            # the same bytes every time: one thread, and no weighing of blocks by their
+            # later use, which reads memory that nobody wrote
             stream.options = {"crf": str(quality), "preset": "medium", "threads": "1"}
+            stream.options |= {"x264-params": "mbtree=0"}
             for picture in frames:
                 frame = av.VideoFrame.from_ndarray(
                     np.ascontiguousarray(picture), "rgb24"

@@ -31,6 +31,22 @@ def test_stream_is_what_browsers_play(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
+def test_the_same_pictures_make_the_same_bytes(tmp_path):
+    """In sizes that are no whole number of blocks, amid memory in disorder."""
+    random = np.random.default_rng(0)
+    x = np.linspace(-3, 3, 872) - np.linspace(-1, 1, 16)[:, None, None]
+    blob = np.exp(-(x**2) - np.linspace(-3, 3, 288)[:, None] ** 2)
+    pictures = 255 - blob[..., None] * random.uniform(0, 255, (288, 872, 3))
+    pictures = np.round(pictures).astype(np.uint8)
+    found = set()
+    for i in range(16):
+        held = [random.random(random.integers(1_000, 900_000)) for _ in range(3)]
+        written = write_video(pictures, tmp_path / f"{i}.mp4", 10.0)
+        found.add(written.read_bytes())
+        del held
+    assert len(found) == 1
+
+
 def test_floats_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be uint8"):
         write_video(clip() / 255.0, tmp_path / "a.mp4", 10.0)
