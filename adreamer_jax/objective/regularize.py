@@ -112,9 +112,17 @@ def camera_prior_loss(correction: Float[Array, "t 6"]) -> Float[Array, ""]:
 
 
 def camera_acceleration_loss(poses: Float[Array, "t 4 4"]) -> Float[Array, ""]:
-    """Mean squared second difference of root poses; zero for less than three frames."""
-    second = poses[2:] - 2.0 * poses[1:-1] + poses[:-2]
-    return jnp.sum(second[:, :3] ** 2) / max(1, poses.shape[0] - 2)
+    """Mean squared change of the root's speed; zero for less than three frames.
+
+    Speeds are seen from the object itself: a turn of constant rate about any point of
+    it costs nothing. (Second differences of the matrices would be the fourth power of
+    the rate, and an orbit would shorten itself at its ends.)
+    """
+    turn, shift = poses[:, :3, :3], poses[:, :3, 3]
+    step = jnp.einsum("tji,tjk->tik", turn[:-1], turn[1:])
+    path = jnp.einsum("tji,tj->ti", turn[:-1], shift[1:] - shift[:-1])
+    change = jnp.sum((step[1:] - step[:-1]) ** 2) + jnp.sum((path[1:] - path[:-1]) ** 2)
+    return change / max(1, poses.shape[0] - 2)
 
 
 def motion_size_loss(

@@ -125,6 +125,14 @@ def test_straight_cameras_do_not_accelerate_and_few_frames_cannot():
     assert regularize.camera_acceleration_loss(LINE) == 0
     curved = LINE.at[:, 0, 3].set(jnp.arange(6.0) ** 2)
     assert regularize.camera_acceleration_loss(curved) == pytest.approx(4.0)
+    # once around in fifteen frames, about a point beside the origin
+    angle = 2 * jnp.pi * jnp.arange(15) / 15
+    turn = rotation.to_matrix(rotation.from_vector(angle[:, None] * jnp.eye(3)[1]))
+    shift = turn @ jnp.array([0.3, 0.1, -0.2]) + jnp.array([0.0, 0.0, 3.0])
+    orbit = jnp.broadcast_to(jnp.eye(4), (15, 4, 4))
+    orbit = orbit.at[:, :3, :3].set(turn).at[:, :3, 3].set(shift)
+    assert regularize.camera_acceleration_loss(orbit) == pytest.approx(0.0, abs=1e-9)
+    assert regularize.camera_acceleration_loss(orbit[::-1].at[7:].set(orbit[7])) > 0.01
     for few in (LINE[:2], LINE[:1]):
         value, gradient = jax.value_and_grad(regularize.camera_acceleration_loss)(few)
         assert value == 0 and np.all(np.isfinite(gradient))
