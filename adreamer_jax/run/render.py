@@ -130,15 +130,26 @@ class _Stage:
         self.scale = factor
         self.blobs = bone_blobs(asset)
 
-    def view(self, frame: int, angle: float = 0.0, *, side: int) -> Picture:
+    def view(self, frame: int, *, side: int) -> Picture:
         """The system's render with at most ``side`` pixels along its longer side."""
         asset = self.asset
-        matrix = turned(asset.camera_from_object[frame], angle, self.center)
         share = min(1.0, side / max(asset.size))
         size = (round(asset.size[0] * share), round(asset.size[1] * share))
         zoom = np.array([size[1] / asset.size[1], size[0] / asset.size[0]] * 2)
-        camera = camera_at(matrix, asset.intrinsics[frame] * zoom, size)
-        return self.look(camera, float(frame))
+        matrix, intrinsics = asset.camera_from_object[frame], asset.intrinsics[frame]
+        return self.look(camera_at(matrix, intrinsics * zoom, size), float(frame))
+
+    def around(self, frame: int, angles: Sequence[float], *, side: int) -> list:
+        """Square renders of one moment, the whole body in each, from turned cameras."""
+        body = np.asarray(self.asset.posed_vertices[frame], np.float64)
+        start, size = self.asset.camera_from_object[frame], (side, side)
+        camera, intrinsics = framed(start, body, size)
+        center = (body.min(0) + body.max(0)) / 2
+        cameras = [turned(camera, angle, center) for angle in angles]
+        return [
+            self.look(camera_at(matrix, intrinsics, size), float(frame))
+            for matrix in cameras
+        ]
 
     def mesh(self, vertices, colors, view, size) -> list[np.ndarray]:
         camera, intrinsics = view
@@ -240,9 +251,9 @@ def _pictures(stage: _Stage, side: int) -> dict[str, np.ndarray]:
 def _novel_views(stage: _Stage, frames: list[int], side: int) -> np.ndarray:
     angles, rows = (0, 90, 180, 270), []
     for frame in frames:
-        views = [stage.view(frame, np.radians(angle), side=side) for angle in angles]
+        views = stage.around(frame, np.radians(angles), side=side)
         for paint in (on_white, normal_colors):
-            rows.append([resized(paint(view), stage.big) for view in views])
+            rows.append([resized(paint(view), (_TALL, _TALL)) for view in views])
     names = [name for frame in frames for name in (f"frame {frame}", "normals")]
     titles = ["filmed side"] + [f"turned by {angle}°" for angle in angles[1:]]
     return sheet(rows, names, titles)
