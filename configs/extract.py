@@ -111,8 +111,8 @@ def default() -> ConfigDict:
                 motion="cosine",  # or "mlp", the paper's network of time
                 terms=24,
                 falloff=10.0,
-                seed_share=0.4,  # bones start in the shape and in this weak hull
-                seed_reach=0.15,  # ... no farther from the shape than this
+                seed_share=0.2,  # bones start in the shape and in this weak hull
+                seed_reach=0.3,  # ... no farther from the shape than this
                 reach=12.0,  # squared Mahalanobis distance beyond which space is empty
             ),
             skin=dict(delta=False),  # learned correction of the skinning
@@ -127,9 +127,9 @@ def default() -> ConfigDict:
             occupancy_cells=40,
             occupancy_band=0.06,  # cells no farther from the surface than this count,
             occupancy_margin=3.0,  # ... and this times the sharpness
-            grow_until=0.6,  # until this part of the run, carved space counts too
-            grow_share=0.6,  # ... where so many of the masks agree
-            grow_reach=0.12,  # ... no farther from the surface than this
+            grow_until=0.8,  # until this part of the run, carved space counts too
+            grow_share=0.2,  # ... where so many of the masks agree
+            grow_reach=0.3,  # ... no farther from the surface than this
             chunk=2048,
             picture_samples=96,
             picture_share=0.25,  # slots of a picture's chunk, as a share of its samples
@@ -171,7 +171,7 @@ def default() -> ConfigDict:
             match_rays=32,
             # weight of rays beside the object over the run: a generous shape first,
             # else a leg that swings is carved away before the bones can follow it
-            background=((0.0, 1.0),),
+            background=((0.0, 0.3), (0.55, 0.3), (0.8, 1.0)),
         )
     )
     # multiplier of each term: ((part of the run, value), ...), straight between
