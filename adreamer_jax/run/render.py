@@ -139,7 +139,7 @@ class _Stage:
         matrix, intrinsics = asset.camera_from_object[frame], asset.intrinsics[frame]
         return self.look(camera_at(matrix, intrinsics * zoom, size), float(frame))
 
-    def around(self, frame: int, angles: Sequence[float], *, side: int) -> list:
+    def around(self, frame: int, angles: np.ndarray, *, side: int) -> list[Picture]:
         """Square renders of one moment, the whole body in each, from turned cameras."""
         body = np.asarray(self.asset.posed_vertices[frame], np.float64)
         start, size = self.asset.camera_from_object[frame], (side, side)
