@@ -33,19 +33,16 @@ EVERY = 7  # frames
 POINTS = 6000
 
 
-def height(
-    points: np.ndarray, camera_from_object: np.ndarray, up: int = 1
-) -> np.ndarray:
-    """Height of camera-space points in the object's axes, 0 at the feet, 1 on top."""
-    turn, shift = camera_from_object[:3, :3], camera_from_object[:3, 3]
-    at = ((points - shift) @ turn)[:, up]
+def height(points: np.ndarray, camera_from_object: np.ndarray) -> np.ndarray:
+    """Height of camera-space points, 0 at the feet, 1 on top: the object's y is up."""
+    at = points @ camera_from_object[:3, 1]
     return (at - at.min()) / np.ptp(at)
 
 
 def found(source: np.ndarray, target: np.ndarray, near: float) -> np.ndarray:
     """Which points of the target have one of the aligned source within a distance."""
     aligned = score.align(source, target, KDTree(target))
-    return KDTree(aligned).query(target)[0] < near
+    return shape.nearest(target, aligned)[0] < near
 
 
 def shares(truth, meshes: Path) -> tuple[float, float]:

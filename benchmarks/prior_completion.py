@@ -3,12 +3,11 @@
     python benchmarks/prior_completion.py [--prior=FOLDER] [--count=12]
 
 True renders of held-out zoo animals from four sides, as low as a clip's camera. The
-prior draws all four, told the caption alone, or shown none, one or two of the true
-ones (put under the right noise at every time, with --rounds goes of every step there
-and back, so that the drawn ones can follow what is shown). The table has the overlap
-(IoU) with the true outlines of the two views that are never shown, of each single draw
-and of the mean of all; beside it what no prior needs: the outline of the opposite side,
-mirrored. Distillation on a filmed clip can only help where the prior beats that.
+prior draws all four, told the caption and shown none, one or two of the true ones (put
+under the right noise at every time; every step is taken --rounds times, so that the
+drawn ones can follow what is shown). The table has the overlap (IoU) with the true
+outlines of the two views that are never shown, of each single draw and of the mean of
+all; beside it what needs no prior: the outline of the opposite side, mirrored.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,16 +30,15 @@ from timing import table
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.data.zoo_views import sample_sets
 from adreamer_jax.objective.distill import noised
-from adreamer_jax.prior.guide import guided, rescaled
 from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import ddim_step
-from adreamer_jax.systems.animatable.distill import clean_pair
+from adreamer_jax.systems.animatable.distill import clean_estimate
 from adreamer_jax.types import Array, Bool, Camera, Float, Key
 
 SEED = 777  # of animals that no training has seen
 ELEVATION_DEG = (5.0, 20.0)
 SHOWN = ((), (0,), (0, 1))  # views; 2 is opposite of 0 and 3 of 1
-GUIDANCE, RESCALE = 2.0, 0.5
+SETTINGS = ConfigDict(dict(csd=dict(guidance=2.0, rescale=0.5)))
 
 
 def complete(
@@ -63,13 +62,11 @@ def complete(
         raise ValueError("the prior must know object from background, got one without")
     shares = prior.schedule.alphas_cumprod
     as_clean = prior.schedule.replace(prediction="sample")
-    pair = clean_pair(prior, {"prior": weights, "contexts": contexts}, camera)
+    frozen = {"prior": weights, "contexts": contexts}
+    clean = clean_estimate(SETTINGS, prior, frozen, camera)
     times = jnp.int32((len(shares) - 1) * jnp.arange(steps, -1, -1) // steps)
 
-    def estimate(z, t):
-        without, told = pair(z, t)
-        clean = rescaled(guided(without, told, scale=GUIDANCE), told, amount=RESCALE)
-        return jnp.where(shown, true, clean)
+    estimate = lambda z, t: jnp.where(shown, true, clean(z, t))
 
     def step(z, now):
         here, there, key = now

@@ -54,9 +54,8 @@ def test_normals_are_unit_and_look_at_the_camera(shown):
     assert solid.sum() > 5
     normal = picture.normal[solid] / picture.mask[solid][:, None]
     np.testing.assert_allclose(np.linalg.norm(normal, axis=-1), 1.0, atol=1e-3)
-    # the rest looks through the fog into the gap of the first shape; a model of a few
-    # steps has much of it (.68 of the pixels look at the camera)
-    assert np.mean(normal[:, 2] < 0) > 0.6
+    # the rest looks through the fog into the gap of the first shape
+    assert np.mean(normal[:, 2] < 0) > 0.75
 
 
 def test_depth_is_that_of_the_surface(tiny, trained, shown):
