@@ -21,8 +21,12 @@ __all__ = ["GAPS", "Flow", "compute_flow", "flow_cached", "read_flow"]
 GAPS = (1, 2, 4, 8)
 FALL = 50 / 256  # confidence is exp(-FALL * error in 256ths of the longest side)
 LEAST = 0.25  # confidence below this is none
-RECIPE = 1  # part of the cache's name: raise it when this file computes other numbers
+REACH = 16.0  # of the outline into the pictures, in 256ths of the longest side
+OUTLINE = 0.3  # share of the outline's depth in the gray values
+ASTRAY = 0.02  # cost of a way there and back beside that of all grays
+RECIPE = 2  # part of the cache's name: raise it when this file computes other numbers
 
+Field = dict[int, Float[np.ndarray, "h w 2"]]  # by frame
 Flow = dict[int, tuple[Float[np.ndarray, "t h w 2"], Float[np.ndarray, "t h w"]]]
 
 
@@ -41,17 +45,120 @@ def compute_flow(
     if min(gaps, default=1) < 1:
         raise ValueError(f"flow gaps must be at least 1 frame, got {tuple(gaps)}")
     size = size or masks.shape[1:]
-    grays = [
-        gray_object(image, mask) for image, mask in zip(images, masks, strict=True)
-    ]
-    raw: dict[int, dict[int, np.ndarray]] = {}
+    looks = [Look(*pair) for pair in zip(images, masks, strict=True)]
+    known: dict[int, Field] = {}
     flow = {}
     for gap in sorted(gaps):
+        found = flow_between(looks, gap, known)
         for step in (gap, -gap):
-            raw[step] = flow_at(grays, step, raw.get(step // 2 if gap % 2 == 0 else 0))
-        for step in (gap, -gap):
-            flow[step] = trusted(raw[step], raw[-step], masks, step, size)
+            flow[step] = trusted(found[step], found[-step], masks, step, size)
+        known = found | {s: f for s, f in known.items() if abs(s) * 2 > gap}
     return flow
+
+
+class Look:
+    """A frame as the search sees it: gray values, and those with the outline's depth.
+
+    Thin limbs of one color hardly differ from place to place but in how far their
+    outline is, and an even ground takes even that away within a patch.
+    """
+
+    def __init__(
+        self, image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
+    ):
+        self.mask = mask.astype(np.float32)
+        self.gray = gray_object(image, mask)
+        inside, outside = (
+            cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)
+            for part in (mask, ~mask)
+        )
+        # pixels of 256ths, so that the outline reaches as far at every size
+        unit = max(mask.shape) / 256
+        depth = np.clip((inside - outside) / unit, -REACH, REACH) * (128 / REACH)
+        mixed = (1 - OUTLINE) * self.gray + OUTLINE * (128 + depth)
+        self.outlined = np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def flow_between(
+    looks: Sequence[Look], gap: int, known: dict[int, Field]
+) -> dict[int, Field]:
+    """Flow from every frame to those ``gap`` after and before it, by step and frame.
+
+    Several searches are made, and every pixel takes the one that suits it best. Where
+    the flow of half the gap is known, two of them in a row are where they start, and
+    one of the answers: over many frames a search from nothing falls onto the wrong
+    leg. Else a second round starts from the motion since the frame before.
+    """
+    half = gap // 2 if gap % 2 == 0 and gap // 2 in known else 0
+    found: dict[int, Field] = {gap: {}, -gap: {}}
+    for i in range(len(looks) - gap):
+        ends = looks[i], looks[i + gap]
+        if half:
+            start = (
+                _chained(known[half], i, half),
+                _chained(known[-half], i + gap, -half),
+            )
+            tries = [start, *_searches(*ends, *start)]
+        else:
+            still = np.zeros((*looks[i].gray.shape, 2), np.float32)
+            tries = _searches(*ends, still, still)
+        found[gap][i], found[-gap][i + gap] = _best(*ends, tries)
+    if half:
+        return found
+    steady: dict[int, Field] = {gap: {}, -gap: {}}
+    for i in range(len(looks) - gap):
+        ends = looks[i], looks[i + gap]
+        first = found[gap][i], found[-gap][i + gap]
+        before, after = found[-gap].get(i), found[gap].get(i + gap)
+        start = (
+            first[0] if before is None else -before,
+            first[1] if after is None else -after,
+        )
+        tries = [first, *_searches(*ends, *start)]
+        steady[gap][i], steady[-gap][i + gap] = _best(*ends, tries)
+    return steady
+
+
+def _chained(flow: Field, i: int, step: int) -> Float[np.ndarray, "h w 2"]:
+    """Two flows in a row, from frame i."""
+    return flow[i] + look_up(flow[i + step], flow[i])
+
+
+def _searches(first: Look, second: Look, there: np.ndarray, back: np.ndarray) -> list:
+    """Flows (there, back) between two frames, by gray values and with the outline."""
+    finder = _finder()
+    pictures = (first.gray, second.gray), (first.outlined, second.outlined)
+    return [
+        (finder.calc(a, b, there.copy()), finder.calc(b, a, back.copy()))
+        for a, b in pictures
+    ]
+
+
+def _best(first: Look, second: Look, tries: list) -> list[np.ndarray]:
+    """Of several flows there and back, at every pixel the one that suits best."""
+    best = []
+    for way, (here, target) in enumerate(((first, second), (second, first))):
+        costs = [misfit(here, target, pair[way], pair[1 - way]) for pair in tries]
+        choice = np.argmin(costs, axis=0)[None, ..., None]
+        options = np.stack([pair[way] for pair in tries])
+        best.append(np.take_along_axis(options, choice, axis=0)[0])
+    return best
+
+
+def misfit(
+    here: Look, target: Look, there: Float[np.ndarray, "h w 2"], back: np.ndarray
+) -> Float[np.ndarray, "h w"]:
+    """How ill a flow fits: change of gray about a pixel, and error of there and back.
+
+    A landing off the object is as bad as half of all grays. Ways there and back count
+    in 256ths of the longest side, up to twenty.
+    """
+    change = np.abs(here.gray - look_up(target.gray.astype(np.float32), there)) / 255
+    change = np.where(look_up(target.mask, there) > 0.5, change, 0.5)
+    error = np.linalg.norm(there + look_up(back, there), axis=-1)
+    error = np.minimum(error * 256 / max(error.shape), 20)
+    total = cv2.blur((change + ASTRAY * error) * here.mask, (5, 5))
+    return total / np.maximum(cv2.blur(here.mask, (5, 5)), 1e-3)
 
 
 def gray_object(
@@ -62,29 +169,27 @@ def gray_object(
     return np.where(mask, gray, 128).astype(np.uint8)
 
 
-def flow_at(
-    grays: list[np.ndarray], step: int, half: dict[int, np.ndarray] | None
-) -> dict[int, np.ndarray]:
-    """Dense flow from every frame i to i + step, by i.
+def flow_at(grays: Sequence[np.ndarray], step: int) -> Field:
+    """Dense flow from every frame i to i + step, by i: one plain search."""
+    finder = _finder()
+    frames = range(max(0, -step), len(grays) - max(0, step))
+    still = np.zeros((*grays[0].shape, 2), np.float32)
+    return {i: finder.calc(grays[i], grays[i + step], still.copy()) for i in frames}
 
-    Where the flow of half the step is known, two of them in a row are the start: over
-    many frames a search from nothing falls onto the wrong leg. DIS stops two octaves
-    early by default; going on to full size costs three times as much and is worth it.
+
+def _finder() -> cv2.DISOpticalFlow:
+    """DIS stops two octaves early by default.
+
+    Going on to full size costs three times as much and is worth it.
     """
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
-    found = {}
-    for i in range(max(0, -step), len(grays) - max(0, step)):
-        first = np.zeros((*grays[i].shape, 2), np.float32)
-        if half is not None:
-            first = half[i] + look_up(half[i + step // 2], half[i])
-        found[i] = finder.calc(grays[i], grays[i + step], first)
-    return found
+    return finder
 
 
 def trusted(
-    there: dict[int, np.ndarray],
-    back: dict[int, np.ndarray],
+    there: Field,
+    back: Field,
     masks: Bool[np.ndarray, "t h w"],
     step: int,
     size: tuple[int, int],

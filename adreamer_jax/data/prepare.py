@@ -243,7 +243,7 @@ def follow_mask(
     slowly take in the ground.
     """
     grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
-    back = flow_at(grays, -1, None)
+    back = flow_at(grays, -1)
     colors = color_models(images[0], first)
     masks = [first]
     for i in range(1, len(images)):

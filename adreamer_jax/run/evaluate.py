@@ -206,7 +206,7 @@ def neighbor_flows(
     The cut out object makes the stronger rival: its rim is not held by the backdrop.
     """
     grays = [gray_object(*pair) for pair in zip(clip.images, clip.masks, strict=True)]
-    there, back = (flow_at(grays, step, None) for step in (1, -1))
+    there, back = (flow_at(grays, step) for step in (1, -1))
     return there.__getitem__, back.__getitem__
 
 

@@ -8,10 +8,13 @@ from scipy import ndimage
 
 from adreamer_jax.data import flow as flow_file
 from adreamer_jax.data.flow import (
+    Look,
     compute_flow,
     confidence,
+    flow_at,
     flow_cached,
     look_up,
+    misfit,
     read_flow,
     shrink,
 )
@@ -86,6 +89,56 @@ def test_a_coarser_size_gives_the_same_motion_in_its_own_pixels(disc):
     error = np.linalg.norm(maps - SPEED, axis=-1)  # 2 frames, half the pixels
     assert maps.shape[1:3] == (32, 48)
     assert (error * sure).sum() / sure.sum() < 0.15
+
+
+def swinging_leg(count=5, size=128, turn=0.22):
+    """A trunk and a leg of one gray that swings, and its true motion a frame."""
+    y, x = np.mgrid[:size, :size].astype(float)
+    images, masks, motions = [], [], []
+    for i in range(count):
+        angle = -0.45 + turn * i
+        along, across = np.array([np.sin(angle), np.cos(angle)]), None
+        u, v = x - 64, y - 40
+        along_leg = u * along[0] + v * along[1]
+        across = np.abs(u * along[1] - v * along[0])
+        leg = (along_leg > 0) & (along_leg < 70) & (across < 4)
+        trunk = (np.abs(u) < 40) & (np.abs(y - 30) < 14)
+        mask = leg | trunk
+        images.append(np.where(mask[..., None], np.uint8([100, 90, 80]), 200))
+        masks.append(mask)
+        c, s = np.cos(turn), np.sin(turn)
+        motion = np.stack([c * u + s * v - u, -s * u + c * v - v], -1)
+        motions.append((motion, leg & ~trunk & (along_leg > 20)))
+    return np.stack(images).astype(np.uint8), np.stack(masks), motions
+
+
+def test_a_swinging_leg_of_one_color_is_followed():
+    images, masks, motions = swinging_leg()
+    maps, trust = compute_flow(images, masks, (1,))[1]
+    plain = flow_at([Look(*pair).gray for pair in zip(images, masks, strict=True)], 1)
+    right = plain_right = total = 0
+    for i in range(len(images) - 1):
+        motion, leg = motions[i]
+        near = np.maximum(2.0, np.linalg.norm(motion, axis=-1) / 3)
+        error = np.linalg.norm(maps[i] - motion, axis=-1)
+        right += ((error < near) & (trust[i] > 0) & leg).sum()
+        error = np.linalg.norm(plain[i] - motion, axis=-1)
+        plain_right += ((error < near) & leg).sum()
+        total += leg.sum()
+    assert right > 0.6 * total
+    assert right > 1.5 * plain_right
+
+
+def test_every_pixel_takes_the_flow_that_fits(disc):
+    images, masks = disc
+    here, target = (Look(images[i], masks[i]) for i in (0, 1))
+    moved = np.tile(np.float32(SPEED), (HEIGHT, WIDTH, 1))
+    still = np.zeros_like(moved)
+    good = misfit(here, target, moved, -moved)
+    bad = misfit(here, target, still, still)
+    inside = ndimage.binary_erosion(masks[0], iterations=3)
+    assert (good < bad)[inside].mean() > 0.95
+    assert misfit(here, target, moved, moved)[inside].min() > good[inside].max()
 
 
 def test_shrinking_ignores_what_is_not_trusted():
