@@ -139,7 +139,7 @@ def default() -> ConfigDict:
         dict(
             rgb=1.0,
             mask=1.0,
-            flow=2.0,
+            flow=4.0,
             feature=0.0,
             match=0.0,
             visibility=0.0,
@@ -190,7 +190,7 @@ def default() -> ConfigDict:
                 bones=1e-3,
                 plane=5e-3,
             ),
-            camera_after=0.1,  # camera rate once the bones move
+            camera_after=0.0,  # camera rate once bones move and can excuse a drift
             warmup=50,
             end=0.15,  # rate at the end
             clip=5.0,

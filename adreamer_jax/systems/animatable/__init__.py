@@ -282,7 +282,7 @@ def make_optimizer(
 
 
 def bones_later(config: Any, progress: Array) -> dict[str, Array]:
-    """Bones begin after the rigid phase, and the cameras then nearly rest."""
+    """Bones begin after the rigid phase, and the cameras then rest, or nearly."""
     bony = (progress >= config.run.rigid / config.run.steps).astype(jnp.float32)
     camera = jnp.where(bony > 0, config.optimizer.camera_after, 1.0)
     return {"bones": bony, "motion": bony, "delta": bony, "camera": camera}
