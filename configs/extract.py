@@ -139,7 +139,7 @@ def default() -> ConfigDict:
         dict(
             rgb=1.0,
             mask=1.0,
-            flow=4.0,
+            flow=2.0,
             feature=0.0,
             match=0.0,
             visibility=0.0,
