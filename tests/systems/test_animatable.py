@@ -8,7 +8,8 @@ import pytest
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.optimizer import path_name
 from adreamer_jax.run import parallel
-from adreamer_jax.systems.animatable import group_of
+from adreamer_jax.systems.animatable import bones_later, group_of
+from configs.extract import get_config
 from tests.systems.tiny import FRAMES, SIZE, tiny_clip
 
 
@@ -161,6 +162,15 @@ def test_every_option_takes_a_step(builder, name):
         assert moved(before.field.log_beta, after.field.log_beta)
     if "scene.pose.zoom" in changes:
         assert moved(before.pose.zoom, after.pose.zoom)
+
+
+@pytest.mark.parametrize(("rigid", "camera"), [(30, 0.0), (0, 1.0)])
+def test_cameras_rest_once_bones_move_if_they_had_their_time(rigid, camera):
+    config = get_config()
+    config.run.steps, config.run.rigid = 100, rigid
+    early, late = (bones_later(config, jnp.float32(at)) for at in (0.1, 0.5))
+    assert early["camera"] == 1.0
+    assert late["camera"] == camera and late["motion"] == 1.0
 
 
 def test_given_cameras_are_taken(builder):

@@ -282,9 +282,13 @@ def make_optimizer(
 
 
 def bones_later(config: Any, progress: Array) -> dict[str, Array]:
-    """Bones begin after the rigid phase, and the cameras then rest, or nearly."""
+    """Bones begin after the rigid phase, and the cameras then rest, or nearly.
+
+    Where there is no rigid phase, nothing else finds the cameras: they go on.
+    """
     bony = (progress >= config.run.rigid / config.run.steps).astype(jnp.float32)
-    camera = jnp.where(bony > 0, config.optimizer.camera_after, 1.0)
+    after = config.optimizer.camera_after if config.run.rigid > 0 else 1.0
+    camera = jnp.where(bony > 0, after, 1.0)
     return {"bones": bony, "motion": bony, "delta": bony, "camera": camera}
 
 
