@@ -21,56 +21,54 @@ sys.path.insert(0, str(Path(__file__).parent))
 from legs import LOW, height
 from timing import table
 
-from adreamer_jax.core import zbuffer
+from adreamer_jax.core.shape import Places, points_at
+from adreamer_jax.core.zbuffer import project
 from adreamer_jax.data.clip import Truth, read_clip, read_truth
 from adreamer_jax.data.flow import GAPS, Flow, compute_flow
-from adreamer_jax.types import Clip
+from adreamer_jax.run.track import MovingMesh, cast
+from adreamer_jax.types import Int
 
 EVERY = 3  # frames
 RIGHT = (2.0, 1 / 3)  # pixels, or share of the motion
 
 
 class Shown(NamedTuple):
-    """The low parts of the surface that a frame shows."""
+    """Pixels of a frame that show low parts of the surface, and which."""
 
-    row: np.ndarray
-    column: np.ndarray
-    corners: np.ndarray  # vertices of the face under each pixel
-    share: np.ndarray  # of each corner
+    pixels: Int[np.ndarray, "p 2"]  # column, row
+    places: Places
 
 
-def shown(truth: Truth, clip: Clip, frame: int) -> Shown:
-    """Pixels on the low parts, and where on the mesh they are."""
-    vertices = np.asarray(truth.vertices[frame], float)
-    lens = np.broadcast_to(truth.intrinsics, (len(truth.vertices), 4))[frame]
-    seen = zbuffer.face_map(vertices, truth.faces, lens, clip.masks.shape[1:])
-    row, column = np.nonzero((seen.face >= 0) & clip.masks[frame])
-    corners = truth.faces[seen.face[row, column]]
-    ray = np.stack([column + 0.5, row + 0.5, np.ones(len(row))], -1)
-    ray[:, :2] = (ray[:, :2] - lens[2:]) / lens[:2]
-    point = ray * zbuffer.depth_map(seen)[row, column][:, None]
-    share = zbuffer.barycentric(vertices[corners], point)
-    camera = np.asarray(truth.camera_from_object[frame], float)
-    up = height(np.concatenate([vertices, point]), camera)[len(vertices) :]
-    low = up < LOW
-    return Shown(row[low], column[low], corners[low], share[low])
+def shown(mesh: MovingMesh, cameras: np.ndarray, mask: np.ndarray, frame: int) -> Shown:
+    """The low parts that the mask shows in a frame."""
+    pixels = np.argwhere(mask)[:, ::-1]
+    places, hit = cast(mesh, frame, pixels + 0.5, reach=0.0)
+    points = points_at(mesh.vertices[frame], mesh.faces, places)
+    body = np.concatenate([mesh.vertices[frame], points])
+    low = hit & (height(body, cameras[frame])[-len(points) :] < LOW)
+    return Shown(pixels[low], Places(places.face[low], places.weight[low]))
 
 
-def true_motion(truth: Truth, at: Shown, frame: int) -> np.ndarray:
-    """Pixels that the shown points move until another frame."""
-    lens = np.broadcast_to(truth.intrinsics, (len(truth.vertices), 4))[frame]
-    corners = np.asarray(truth.vertices[frame], float)[at.corners]
-    there = zbuffer.project(np.sum(at.share[..., None] * corners, 1), lens)
-    return there - np.stack([at.column + 0.5, at.row + 0.5], -1)
+def true_motion(mesh: MovingMesh, at: Shown, frame: int, gap: int) -> np.ndarray:
+    """Pixels that the shown places move from a frame to the one ``gap`` later."""
+    here, there = (
+        project(points_at(mesh.vertices[f], mesh.faces, at.places), mesh.intrinsics[f])
+        for f in (frame, frame + gap)
+    )
+    return there - here
 
 
-def figures(truth: Truth, clip: Clip, flow: Flow, gap: int) -> list[float]:
+def figures(truth: Truth, masks: np.ndarray, flow: Flow, gap: int) -> list[float]:
     """Mean motion, shares trusted and right, trusted and wrong, error by confidence."""
+    count, *size = masks.shape
+    lens = np.broadcast_to(truth.intrinsics, (count, 4))
+    mesh = MovingMesh(np.asarray(truth.vertices, float), truth.faces, lens, tuple(size))
     motions, errors, trusts = [], [], []
-    for frame in range(0, len(clip.masks) - gap, EVERY):
-        at = shown(truth, clip, frame)
-        motion = true_motion(truth, at, frame + gap)
-        maps, trust = (m[frame][at.row, at.column].astype(float) for m in flow[gap])
+    for frame in range(0, count - gap, EVERY):
+        at = shown(mesh, truth.camera_from_object, masks[frame], frame)
+        motion = true_motion(mesh, at, frame, gap)
+        column, row = at.pixels.T
+        maps, trust = (m[frame][row, column].astype(float) for m in flow[gap])
         motions.append(np.linalg.norm(motion, axis=-1))
         errors.append(np.linalg.norm(maps - motion, axis=-1))
         trusts.append(trust)
@@ -88,11 +86,11 @@ def main() -> None:
     rows = []
     for folder in sys.argv[1:]:
         clip, truth = read_clip(folder), read_truth(folder)
-        if truth is None:
-            sys.exit(f"a clip must have a truth to be measured, got none in {folder}")
+        if truth is None or truth.vertices is None:
+            sys.exit(f"a clip must have true vertices to be measured, got {folder}")
         flow = compute_flow(clip.images, clip.masks)
         for gap in GAPS:
-            motion, *rest = figures(truth, clip, flow, gap)
+            motion, *rest = figures(truth, clip.masks, flow, gap)
             numbers = [f"{x:.3f}" for x in rest]
             rows.append([clip.name, gap, f"{motion:.1f}", *numbers])
     head = ["clip", "gap", "true motion px", "right", "wrong", "mean error px"]

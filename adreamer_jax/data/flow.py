@@ -6,8 +6,9 @@ on the object in both, its confidence is zero. A pixel is trusted as far as flow
 and back returns to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ ASTRAY = 0.02  # cost of a way there and back beside that of all grays
 RECIPE = 2  # part of the cache's name: raise it when this file computes other numbers
 
 Field = dict[int, Float[np.ndarray, "h w 2"]]  # by frame
+Both = tuple[np.ndarray, np.ndarray]  # flow there and back, between two frames
 Flow = dict[int, tuple[Float[np.ndarray, "t h w 2"], Float[np.ndarray, "t h w"]]]
 
 
@@ -45,7 +47,7 @@ def compute_flow(
     if min(gaps, default=1) < 1:
         raise ValueError(f"flow gaps must be at least 1 frame, got {tuple(gaps)}")
     size = size or masks.shape[1:]
-    looks = [Look(*pair) for pair in zip(images, masks, strict=True)]
+    looks = [look_of(*pair) for pair in zip(images, masks, strict=True)]
     known: dict[int, Field] = {}
     flow = {}
     for gap in sorted(gaps):
@@ -56,27 +58,31 @@ def compute_flow(
     return flow
 
 
-class Look:
-    """A frame as the search sees it: gray values, and those with the outline's depth.
+class Look(NamedTuple):
+    """A frame as the search sees it."""
+
+    mask: Float[np.ndarray, "h w"]
+    gray: np.ndarray  # [h w] of bytes, like the next
+    outlined: np.ndarray
+
+
+def look_of(image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> Look:
+    """A frame's gray values, and those with the outline's depth.
 
     Thin limbs of one color hardly differ from place to place but in how far their
     outline is, and an even ground takes even that away within a patch.
     """
-
-    def __init__(
-        self, image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
-    ):
-        self.mask = mask.astype(np.float32)
-        self.gray = gray_object(image, mask)
-        inside, outside = (
-            cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)
-            for part in (mask, ~mask)
-        )
-        # pixels of 256ths, so that the outline reaches as far at every size
-        unit = max(mask.shape) / 256
-        depth = np.clip((inside - outside) / unit, -REACH, REACH) * (128 / REACH)
-        mixed = (1 - OUTLINE) * self.gray + OUTLINE * (128 + depth)
-        self.outlined = np.clip(mixed, 0, 255).astype(np.uint8)
+    gray = gray_object(image, mask)
+    inside, outside = (
+        cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)
+        for part in (mask, ~mask)
+    )
+    # pixels of 256ths, so that the outline reaches as far at every size
+    unit = max(mask.shape) / 256
+    depth = np.clip((inside - outside) / unit, -REACH, REACH) * (128 / REACH)
+    mixed = (1 - OUTLINE) * gray + OUTLINE * (128 + depth)
+    outlined = np.clip(mixed, 0, 255).astype(np.uint8)
+    return Look(mask.astype(np.float32), gray, outlined)
 
 
 def flow_between(
@@ -89,42 +95,60 @@ def flow_between(
     one of the answers: over many frames a search from nothing falls onto the wrong
     leg. Else a second round starts from the motion since the frame before.
     """
-    half = gap // 2 if gap % 2 == 0 and gap // 2 in known else 0
-    found: dict[int, Field] = {gap: {}, -gap: {}}
-    for i in range(len(looks) - gap):
-        ends = looks[i], looks[i + gap]
-        if half:
-            start = (
-                _chained(known[half], i, half),
-                _chained(known[-half], i + gap, -half),
+    half = gap // 2
+    if gap % 2 == 0 and half in known:
+
+        def chained(i: int) -> Both:
+            return (
+                _in_a_row(known[half], i, half),
+                _in_a_row(known[-half], i + gap, -half),
             )
-            tries = [start, *_searches(*ends, *start)]
-        else:
-            still = np.zeros((*looks[i].gray.shape, 2), np.float32)
-            tries = _searches(*ends, still, still)
-        found[gap][i], found[-gap][i + gap] = _best(*ends, tries)
-    if half:
-        return found
-    steady: dict[int, Field] = {gap: {}, -gap: {}}
-    for i in range(len(looks) - gap):
-        ends = looks[i], looks[i + gap]
-        first = found[gap][i], found[-gap][i + gap]
-        before, after = found[-gap].get(i), found[gap].get(i + gap)
-        start = (
-            first[0] if before is None else -before,
-            first[1] if after is None else -after,
+
+        return _round(looks, gap, lambda i: [chained(i)])
+
+    still = np.zeros((*looks[0].gray.shape, 2), np.float32)
+    first = _round(looks, gap, lambda i: [], lambda i: (still, still))
+
+    def found(i: int) -> Both:
+        return first[gap][i], first[-gap][i + gap]
+
+    def steady(i: int) -> Both:
+        there, back = found(i)
+        before, after = first[-gap].get(i), first[gap].get(i + gap)
+        return (
+            there if before is None else -before,
+            back if after is None else -after,
         )
-        tries = [first, *_searches(*ends, *start)]
-        steady[gap][i], steady[-gap][i + gap] = _best(*ends, tries)
-    return steady
+
+    return _round(looks, gap, lambda i: [found(i)], steady)
 
 
-def _chained(flow: Field, i: int, step: int) -> Float[np.ndarray, "h w 2"]:
-    """Two flows in a row, from frame i."""
+def _round(
+    looks: Sequence[Look],
+    gap: int,
+    answers: Callable[[int], list[Both]],
+    start: Callable[[int], Both] | None = None,
+) -> dict[int, Field]:
+    """The best of given answers and of searches, for every pair of frames (i, i + gap).
+
+    Searches start from ``start``, or where there is none from the first answer.
+    """
+    best: dict[int, Field] = {gap: {}, -gap: {}}
+    for i in range(len(looks) - gap):
+        ends, tries = (looks[i], looks[i + gap]), answers(i)
+        tries = tries + _searches(*ends, *(start(i) if start else tries[0]))
+        best[gap][i], best[-gap][i + gap] = _best(*ends, tries)
+    return best
+
+
+def _in_a_row(flow: Field, i: int, step: int) -> Float[np.ndarray, "h w 2"]:
+    """Two flows one after the other, from frame i."""
     return flow[i] + look_up(flow[i + step], flow[i])
 
 
-def _searches(first: Look, second: Look, there: np.ndarray, back: np.ndarray) -> list:
+def _searches(
+    first: Look, second: Look, there: np.ndarray, back: np.ndarray
+) -> list[Both]:
     """Flows (there, back) between two frames, by gray values and with the outline."""
     finder = _finder()
     pictures = (first.gray, second.gray), (first.outlined, second.outlined)
@@ -134,7 +158,7 @@ def _searches(first: Look, second: Look, there: np.ndarray, back: np.ndarray) ->
     ]
 
 
-def _best(first: Look, second: Look, tries: list) -> list[np.ndarray]:
+def _best(first: Look, second: Look, tries: list[Both]) -> list[np.ndarray]:
     """Of several flows there and back, at every pixel the one that suits best."""
     best = []
     for way, (here, target) in enumerate(((first, second), (second, first))):

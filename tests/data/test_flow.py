@@ -8,11 +8,11 @@ from scipy import ndimage
 
 from adreamer_jax.data import flow as flow_file
 from adreamer_jax.data.flow import (
-    Look,
     compute_flow,
     confidence,
     flow_at,
     flow_cached,
+    look_of,
     look_up,
     misfit,
     read_flow,
@@ -97,25 +97,26 @@ def swinging_leg(count=5, size=128, turn=0.22):
     images, masks, motions = [], [], []
     for i in range(count):
         angle = -0.45 + turn * i
-        along, across = np.array([np.sin(angle), np.cos(angle)]), None
+        s, c = np.sin(angle), np.cos(angle)
         u, v = x - 64, y - 40
-        along_leg = u * along[0] + v * along[1]
-        across = np.abs(u * along[1] - v * along[0])
-        leg = (along_leg > 0) & (along_leg < 70) & (across < 4)
+        along, across = u * s + v * c, np.abs(u * c - v * s)
+        leg = (along > 0) & (along < 70) & (across < 4)
         trunk = (np.abs(u) < 40) & (np.abs(y - 30) < 14)
         mask = leg | trunk
         images.append(np.where(mask[..., None], np.uint8([100, 90, 80]), 200))
         masks.append(mask)
         c, s = np.cos(turn), np.sin(turn)
         motion = np.stack([c * u + s * v - u, -s * u + c * v - v], -1)
-        motions.append((motion, leg & ~trunk & (along_leg > 20)))
+        motions.append((motion, leg & ~trunk & (along > 20)))
     return np.stack(images).astype(np.uint8), np.stack(masks), motions
 
 
 def test_a_swinging_leg_of_one_color_is_followed():
     images, masks, motions = swinging_leg()
     maps, trust = compute_flow(images, masks, (1,))[1]
-    plain = flow_at([Look(*pair).gray for pair in zip(images, masks, strict=True)], 1)
+    plain = flow_at(
+        [look_of(*pair).gray for pair in zip(images, masks, strict=True)], 1
+    )
     right = plain_right = total = 0
     for i in range(len(images) - 1):
         motion, leg = motions[i]
@@ -131,7 +132,7 @@ def test_a_swinging_leg_of_one_color_is_followed():
 
 def test_every_pixel_takes_the_flow_that_fits(disc):
     images, masks = disc
-    here, target = (Look(images[i], masks[i]) for i in (0, 1))
+    here, target = (look_of(images[i], masks[i]) for i in (0, 1))
     moved = np.tile(np.float32(SPEED), (HEIGHT, WIDTH, 1))
     still = np.zeros_like(moved)
     good = misfit(here, target, moved, -moved)
