@@ -5,9 +5,9 @@
     python main.py --config=configs/extract.py:smoke                   for tests
 
 Sizes: default takes nine minutes on one core for a clip of 60 frames and 2.7 GB,
-installation and products included. smoke is the whole chain in about a minute and shows no quality.
-paper has the published networks, losses and steps, for a GPU; it has not been run to
-its end.
+installation and products included. smoke is the whole chain in about a minute and
+shows no quality. paper has the published networks, losses and steps, for a GPU; it has
+not been run to its end.
 """
 
 from ml_collections import ConfigDict
