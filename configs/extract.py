@@ -66,7 +66,8 @@ def default() -> ConfigDict:
         dict(
             groups=1,  # of views a step, spread over the devices
             every=2,  # so manyth step
-            resolution=32,  # side of the pictures that are rendered
+            resolution=64,  # side of the pictures that are rendered
+            thinning=4,  # one pixel in so many carries their gradient, by chance
             samples=40,  # along a ray
             share=0.35,  # slots for samples near the object, of all samples
             memory_mb=256.0,  # for rendering with gradient; decides the chunk of rays
@@ -156,7 +157,7 @@ def default() -> ConfigDict:
             bone=0.0,
             bone_smooth=0.0,
             camera_prior=0.2,
-            camera_acceleration=200.0,
+            camera_acceleration=2000.0,
             motion_size=0.02,
             parallax=25.0,  # more of it hinders motion that is slow in truth
             gauge=1.0,
@@ -272,6 +273,7 @@ def paper() -> ConfigDict:
     config.csd.update(
         dict(
             resolution=200,
+            thinning=1,
             samples=64,
             memory_mb=4096.0,
             guidance=50.0,

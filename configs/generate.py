@@ -52,7 +52,7 @@ def default() -> ConfigDict:
                 # of noise, first set to last; at 1 nothing is left of the shape
                 strength=((0.0, 1.0), (0.34, 0.7), (1.0, 0.5)),
                 chain=20,  # DDIM steps
-                tries=16,  # of each set; the most consistent one is taken
+                tries=8,  # of each set; the most consistent one is taken
                 every=2,  # later on, so manyth step goes on with the sets; 0: none
                 suffix=" standing",  # said after the prompt: as the skeleton at rest
             ),
@@ -67,7 +67,7 @@ def default() -> ConfigDict:
         dict(
             field=dict(
                 beta=((0.0, 0.015), (0.6, 0.012), (1.0, 0.007)),
-                detail=((0.0, 0.6), (1.0, 0.7)),  # what 32 pixels can teach
+                detail=((0.0, 0.65), (1.0, 0.85)),  # what 64 pixels can teach
             ),
             bones=dict(reach=1e6),  # the new shape may lie farther from the bones
         )

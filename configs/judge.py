@@ -31,6 +31,8 @@ def default() -> ConfigDict:
             size=32,
             samples=2,
             parallel=1,
+            workers=0,
+            keep=True,
             piece=128,  # sets that are drawn together
             pieces_at_start=24,
             window=256,

@@ -9,7 +9,9 @@ premultiplied by alpha, so any constant background is one addition away.
 from __future__ import annotations
 
 import functools
-from typing import TypedDict
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from adreamer_jax.data.captions import caption
 from adreamer_jax.data.creature import Creature, Lights, active_blocks, draw
 from adreamer_jax.types import Camera, Float
 
-__all__ = ["CAPSULES", "ViewSets", "composite", "sample_sets"]
+__all__ = ["CAPSULES", "ViewSets", "composite", "describers", "sample_sets"]
 
 VIEWS = 4
 CAPSULES = 40  # of the species that has most
@@ -29,6 +31,7 @@ BLOCK = 2  # pixels: the side of the squares that are culled together
 SHARES = (0.3, 0.46, 1.0)  # of those squares: classes of animals' sizes
 PIECE = 16  # pictures of one class that are drawn by one call
 CONE_STEPS = 10
+TOLD_AT_ONCE = 32  # sets that one process describes in one go
 REACH = 0.96  # farthest point of every animal from the origin
 
 
@@ -53,6 +56,7 @@ def sample_sets(
     start: int = 0,
     samples: int = 2,
     parallel: int = 1,
+    pool: Executor | None = None,
     elevation_deg: tuple[float, float] = (-10.0, 40.0),
     fov_deg: tuple[float, float] = (35.0, 60.0),
     fill: tuple[float, float] = (0.82, 1.08),
@@ -65,32 +69,94 @@ def sample_sets(
     otherwise; pass "evaluation" for unseen animals of trained combinations. ``fill`` is
     the diameter of the animal's ball over the picture's height; ``wishes`` (species,
     pose, color, pattern, build, natural) go to `zoo.sample_individual`. ``parallel``
-    pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU. A hundred sets or
-    more at a call are quickest, always as many: every ``count`` is compiled anew.
+    pictures are drawn at a time: 1 on a CPU, some hundreds on a GPU, which then waits
+    for the descriptions of the animals unless a ``pool`` of processes (`describers`)
+    makes them. A hundred sets or more at a call are quickest, always as many: every
+    ``count`` is compiled anew.
     """
     if size % BLOCK:
         raise ValueError(f"size must be a multiple of {BLOCK}, got {size}; round it")
     stream = stream or ("evaluation" if held_out else "training")
-    streams = [zoo.generator(seed, stream, start + i) for i in range(count)]
-    animals = [zoo.sample_individual(r, held_out=held_out, **wishes) for r in streams]
-    views = [_view(r, elevation_deg, fov_deg, fill) for r in streams]
-    azimuths, elevations, distances, fovs = (
-        np.array(x) for x in zip(*views, strict=True)
-    )
+    ranges = (elevation_deg, fov_deg, fill)
+    tell = functools.partial(_described, seed, stream, held_out, ranges, wishes)
+    if pool is None:
+        told = tell(range(start, start + count))
+    else:
+        numbers = range(start, start + count)
+        parts = (numbers[i : i + TOLD_AT_ONCE] for i in range(0, count, TOLD_AT_ONCE))
+        told = _joined(list(pool.map(tell, parts)))
     spread = lambda x: np.repeat(x[:, None], VIEWS, 1)
+    azimuths, elevations, distances, fovs = told.views
     camera = _cameras(azimuths, *map(spread, (elevations, distances, fovs)), size=size)
-    creatures = _stack([_still(animal) for animal in animals])
-    lights = _stack([_lights(r) for r in streams])
+    creatures, lights = jax.tree.map(jnp.asarray, (told.creatures, told.lights))
     images = _draw_sets(creatures, lights, camera, samples=samples, parallel=parallel)
-    names = ("species", "color", "pattern", "build", "pose")
     return ViewSets(
         images=images,
         cameras=_mvdream_cameras(np.asarray(camera.camera_from_object)),
-        captions=[caption(r, a) for r, a in zip(streams, animals, strict=True)],
-        attributes={name: [getattr(a, name) for a in animals] for name in names},
+        captions=told.captions,
+        attributes=told.attributes,
         azimuths=azimuths,
         elevations=elevations,
     )
+
+
+class Told(NamedTuple):
+    """What pictures are drawn from: everything about some sets but their pixels."""
+
+    creatures: Creature
+    lights: Lights
+    views: tuple[np.ndarray, ...]  # azimuths [n 4], elevations, distances, fovs [n]
+    captions: list[str]
+    attributes: dict[str, list[str]]
+
+
+def _described(
+    seed: int, stream: str, held_out: bool | None, ranges, wishes, numbers: range
+) -> Told:
+    """Sets ``numbers`` of a seed; without a device, so any process can do it."""
+    streams = [zoo.generator(seed, stream, i) for i in numbers]
+    animals = [zoo.sample_individual(r, held_out=held_out, **wishes) for r in streams]
+    views = [_view(r, *ranges) for r in streams]
+    creatures = _stack([_still(animal) for animal in animals])
+    lights = _stack([_lights(r) for r in streams])
+    names = ("species", "color", "pattern", "build", "pose")
+    return Told(
+        creatures=creatures,
+        lights=lights,
+        views=tuple(np.array(x) for x in zip(*views, strict=True)),
+        captions=[caption(r, a) for r, a in zip(streams, animals, strict=True)],
+        attributes={name: [getattr(a, name) for a in animals] for name in names},
+    )
+
+
+def _joined(parts: list[Told]) -> Told:
+    """Descriptions one after the other."""
+    tables = [(p.creatures, p.lights, p.views) for p in parts]
+    creatures, lights, views = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves), *tables
+    )
+    flat = lambda lists: [x for part in lists for x in part]
+    return Told(
+        creatures=creatures,
+        lights=lights,
+        views=views,
+        captions=flat(p.captions for p in parts),
+        attributes={
+            name: flat(p.attributes[name] for p in parts)
+            for name in parts[0].attributes
+        },
+    )
+
+
+def describers(workers: int) -> Executor:
+    """Processes that describe animals; they never touch the devices of this one."""
+    return ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_without_devices
+    )
+
+
+def _without_devices() -> None:
+    jax.config.update("jax_platforms", "cpu")
 
 
 def composite(images: np.ndarray, background: float = 0.5) -> np.ndarray:
@@ -145,7 +211,7 @@ def _lights(random) -> Lights:
 
 
 def _stack(trees):
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def _draw_sets(creatures, lights, camera: Camera, *, samples: int, parallel: int):

@@ -34,7 +34,7 @@ def resolved(config: ConfigDict) -> ConfigDict:
     """The recipe with the sections of the run that its second stage starts from.
 
     A run of an older version, whose recipe lacks a key of the model, is refused: with
-    today's value it would be another model.
+    today's value it would be another model. What it lacks of distillation is today's.
     """
     source = source_of(config)
     if not source:
@@ -53,6 +53,8 @@ def resolved(config: ConfigDict) -> ConfigDict:
             f"generate.source must be a run of this version, got {source}, whose "
             f"recipe does not know {', '.join(sorted(missing))}; extract the clip again"
         )
+    if "csd" in base:
+        base["csd"] = laid_over(needed.csd.to_dict(), base["csd"])
     return ConfigDict(laid_over(base, config.to_dict())).lock()
 
 

@@ -109,5 +109,5 @@ def test_an_examiner_that_is_wrong_is_told_so():
 def test_the_sheet_marks_what_training_never_saw():
     asked = quality.wishes(4)
     page = quality.sheet(np.full((4, 4, 6, 6, 3), 0.5), asked, columns=2)
-    assert page.shape == (3 * 2 * 8, 3 * 2 * 26, 3)
+    assert page.shape == (2 * 2 * 8, 2 * 2 * 26, 3)
     assert list(page[0, 0]) == [255, 255, 255] and page[0, -1, 1] < 50

@@ -1,5 +1,7 @@
 """Four-view sets: deterministic, orthogonal, held out by rule, inside the frame."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,23 @@ def test_a_set_does_not_depend_on_its_batch(sets):
     assert again["captions"][:4] == sets["captions"][2:]
     other = sample_sets(6, 6, 16)
     assert not np.array_equal(other["images"], sets["images"])
+
+
+def test_processes_describe_the_same_animals(sets):
+    with zoo_views.describers(1) as pool:
+        told = sample_sets(5, 6, 16, pool=pool)
+    assert told["captions"] == sets["captions"]
+    assert told["attributes"] == sets["attributes"]
+    for name in ("images", "cameras", "azimuths", "elevations"):
+        assert np.array_equal(told[name], sets[name])
+
+
+def test_descriptions_in_parts_are_those_in_one(monkeypatch, sets):
+    monkeypatch.setattr(zoo_views, "TOLD_AT_ONCE", 4)
+    with ThreadPoolExecutor(1) as pool:
+        told = sample_sets(5, 6, 16, pool=pool)
+    assert told["captions"] == sets["captions"]
+    assert np.array_equal(told["images"], sets["images"])
 
 
 def test_views_are_a_quarter_turn_apart_and_cameras_are_mvdreams(sets):

@@ -78,6 +78,11 @@ def test_a_source_of_an_older_version_is_refused(tmp_path):
     assert (
         stages.resolved(config).scene.field.stance == first["scene"]["field"]["stance"]
     )
+    wanted = first["csd"].pop("thinning")  # says how, and not what: today's is taken
+    first["csd"]["guidance"] = 7.0
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    whole = stages.resolved(config)
+    assert whole.csd.thinning == wanted and whole.csd.guidance == 7.0
     del first["scene"]["field"]["stance"]
     (tmp_path / "config.json").write_text(json.dumps(first))
     with pytest.raises(ValueError, match=r"does not know scene\.field\.stance"):

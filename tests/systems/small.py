@@ -22,6 +22,7 @@ REACH = 0.8  # half side of everybody's box
 
 SETTINGS = {
     "csd.resolution": 8,
+    "csd.thinning": 1,
     "csd.samples": 12,
     "csd.share": 1.0,
     "csd.rescale": 0.0,

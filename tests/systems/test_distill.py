@@ -105,6 +105,27 @@ def test_chunk_by_chunk_is_the_direct_gradient(scene, grads):
         np.testing.assert_allclose(leaf, direct[name], atol=1e-5 * largest)
 
 
+def test_one_pixel_in_so_many_counts_for_all(scene):
+    """Where every pixel is a parameter of its own, its gradient is what was pulled."""
+    config = scene.config.copy_and_resolve_references()
+    pull = jax.random.normal(KEY, (2, 6, 6, 3)), jax.random.normal(KEY, (2, 6, 6))
+    pixels = [jnp.zeros((72, 3)), jnp.zeros(72)]
+    draw = lambda pixels, index: tuple(x[index] for x in pixels)
+    whole = distill.pulled(config, draw, pixels, pull, KEY)
+    for found, wanted in zip(whole, pull, strict=True):
+        np.testing.assert_allclose(found, wanted.reshape(found.shape), rtol=1e-6)
+    config.csd.thinning = 4
+    keys = jax.random.split(KEY, 64)
+    thin = jax.vmap(lambda key: distill.pulled(config, draw, pixels, pull, key)[1])(
+        keys
+    )
+    assert np.all((np.asarray(thin) != 0).reshape(64, 18, 4).sum(-1) == 1)
+    chosen = np.where(thin != 0, 4 * pull[1].reshape(-1), 0.0)
+    np.testing.assert_allclose(thin, chosen, rtol=1e-6)
+    places = (np.asarray(thin) != 0).mean(0)
+    assert abs(places - 0.25).max() < 0.25  # 64 draws: every place has its turn
+
+
 PARTS = ("field/sdf", "field/color", "bones/center", "bones/log_scale", "bones/motion")
 
 

@@ -83,6 +83,14 @@ def test_pieces_are_drawn_once(config, cache, monkeypatch):
     assert set(cache.iterdir()) >= files
 
 
+def test_pieces_that_are_not_kept_are_the_same(config, tmp_path):
+    first = sets.Pieces(config, tmp_path / "kept")(0)
+    config.data.keep = False
+    again = sets.Pieces(config, tmp_path / "none")(0)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not (tmp_path / "none").exists()
+
+
 def test_no_more_than_the_window_is_held(config, cache):
     pieces = sets.Pieces(config, cache)
     for i in range(4):

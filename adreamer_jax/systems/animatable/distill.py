@@ -121,7 +121,7 @@ def check_csd(config: Any) -> None:
                 f"csd.{name} must be one of {', '.join(allowed)}, got "
                 f"{numbers[name]}; write --config.csd.{name}={allowed[0]}"
             )
-    for name in ("groups", "every", "resolution", "samples", "chain"):
+    for name in ("groups", "every", "resolution", "thinning", "samples", "chain"):
         if numbers[name] < 1:
             raise ValueError(
                 f"csd.{name} must be at least 1, got {numbers[name]}; "
@@ -201,24 +201,45 @@ def group_gradient(
     color, mask, lost = draw_views(config, still, upkeep, step, views, ray_key)
     pull, metrics = judge(config, prior, frozen, views, (color, mask), step, prior_key)
     moving, whole = split_moving(model, config.csd.moves)
-    total = mask.size
-    chunk = chunk_rays(config, total)
-    flat = [x.reshape(total, *x.shape[3:]) for x in pull]
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
         model = whole(moving)
         return draw_rays(config, model, upkeep, step, views, ray_key, index)[:2]
 
-    grads = deferred_gradient(
-        draw,
-        moving,
-        interleaved(jnp.arange(total), chunk=chunk),
-        tuple(interleaved(x, chunk=chunk, mode="constant") for x in flat),
-        chunk=chunk,
-    )
+    grads = pulled(config, draw, moving, pull, ray_key)
     zero = jax.tree.map(jnp.zeros_like, model)
     metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": lost}
     return split_moving(zero, config.csd.moves)[1](grads), metrics
+
+
+def pulled(
+    config: Any,
+    draw: Callable,
+    moving: list[Array],
+    pull: tuple[Array, ...],
+    key: Key,
+) -> list[Array]:
+    """The pictures' gradient ``pull`` [v, h, w, ...] in what moves, chunk by chunk.
+
+    ``draw(moving, rays)`` renders the pixels with the given numbers again. Of
+    ``csd.thinning`` pixels in a row one is drawn by chance and counts for all: the mean
+    stays, the work does not.
+    """
+    thin = config.csd.thinning
+    total = pull[0].size // math.prod(pull[0].shape[3:])
+    count = total // thin
+    index = thin * jnp.arange(count)
+    if thin > 1:
+        index += jax.random.randint(jax.random.fold_in(key, total), (count,), 0, thin)
+    chunk = chunk_rays(config, count)
+    flat = (thin * x.reshape(total, *x.shape[3:])[index] for x in pull)
+    return deferred_gradient(
+        draw,
+        moving,
+        interleaved(index, chunk=chunk),
+        tuple(interleaved(x, chunk=chunk, mode="constant") for x in flat),
+        chunk=chunk,
+    )
 
 
 def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:

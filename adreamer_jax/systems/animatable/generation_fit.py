@@ -24,17 +24,13 @@ from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective.distill import distill_loss, noised
 from adreamer_jax.prior.load import Prior
 from adreamer_jax.prior.noise import ddim_step
-from adreamer_jax.render.chunked import (
-    deferred_gradient,
-    in_order,
-    interleaved,
-    map_chunks,
-)
+from adreamer_jax.render.chunked import in_order, interleaved, map_chunks
 from adreamer_jax.systems.animatable.distill import (
     Views,
     chunk_rays,
     clean_estimate,
     draw_rays,
+    pulled,
     sample_views,
     split_moving,
 )
@@ -149,8 +145,11 @@ def sample_set(
     if read_mask is None or numbers.tries == 1:
         return attempt(key)
     sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
-    masks = jax.vmap(partial(read_mask, frozen["prior"]))(sets)
-    agreement = jax.vmap(partial(hull_agreement, views.camera))(masks)
+
+    def agree(latents):
+        return hull_agreement(views.camera, read_mask(frozen["prior"], latents))
+
+    agreement = jax.lax.map(agree, sets)  # one hull at a time is held
     return sets[jnp.argmax(agreement)]
 
 
@@ -194,10 +193,6 @@ def fit_gradient(
     number = step % jnp.maximum(upkeep["fit_count"], 1)
     views = fit_views(config, prior, upkeep, number)
     still = at_rest(config)
-    side = config.csd.resolution
-    total = prior.num_views * side * side
-    chunk = chunk_rays(config, total)
-    rays = interleaved(jnp.arange(total), chunk=chunk)
     moving, whole = split_moving(model, still.csd.moves)
     key = _key(config, "rays", step)
 
@@ -210,9 +205,7 @@ def fit_gradient(
 
     color, mask, lost = pictures(config, prior, stop(model), upkeep, step, views)
     value, pull = jax.value_and_grad(loss, argnums=(0, 1))(color, mask)
-    flat = [x.reshape(total, *x.shape[3:]) for x in pull]
-    flat = tuple(interleaved(x, chunk=chunk, mode="constant") for x in flat)
-    grads = deferred_gradient(draw, moving, rays, flat, chunk=chunk)
+    grads = pulled(still, draw, moving, pull, key)
     zero = jax.tree.map(jnp.zeros_like, model)
     seen = {"loss/csd": value, "csd/opacity": jnp.mean(mask), "csd/overflow": lost}
     return split_moving(zero, still.csd.moves)[1](grads), seen

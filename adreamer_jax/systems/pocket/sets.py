@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from adreamer_jax.data.cache import cached, content_hash
 from adreamer_jax.data.gait import poses_of
 from adreamer_jax.data.species import COLORS, SPECIES
 from adreamer_jax.data.zoo import BUILDS, NATURAL, PATTERNS
-from adreamer_jax.data.zoo_views import sample_sets
+from adreamer_jax.data.zoo_views import describers, sample_sets
 from adreamer_jax.types import Bool, Int
 
 __all__ = [
@@ -50,8 +50,14 @@ class Pieces:
     """
 
     def __init__(self, config: Any, cache: Path):
-        """Draw what ``config.data`` describes and keep it in the folder ``cache``."""
+        """Draw what ``config.data`` describes and keep it in the folder ``cache``.
+
+        With ``data.workers`` that many processes describe the animals; with
+        ``data.keep`` False nothing is written, and a run that goes on draws again.
+        """
         self._config, self._cache = config, Path(cache)
+        workers = config.data.workers
+        self._pool = describers(workers) if workers else None
         self._held: OrderedDict[int, Sets] = OrderedDict()
         self._worker = ThreadPoolExecutor(1)
         self._next: tuple[int, Future] | None = None
@@ -77,7 +83,9 @@ class Pieces:
 
     def _draw(self, number: int) -> Sets:
         data = self._config.data
-        return _drawn(self._cache, data, start=number * data.piece, count=data.piece)
+        cache = self._cache if data.keep else None
+        start = number * data.piece
+        return _drawn(cache, data, start=start, count=data.piece, pool=self._pool)
 
 
 def shelf(config: Any, pieces: Callable[[int], Sets], number: int) -> Sets:
@@ -89,24 +97,42 @@ def shelf(config: Any, pieces: Callable[[int], Sets], number: int) -> Sets:
     random = np.random.default_rng([run.seed, number])
     count = run.shelf_steps * run.batch
     rows = random.choice(len(window) * data.piece, count, replace=False)
-    take = lambda name: np.stack(
-        [held[row // data.piece][name][row % data.piece] for row in rows]
-    )
+    which, place = np.divmod(rows, data.piece)
+
+    def take(name: str) -> np.ndarray:
+        first = held[0][name]
+        kind = np.result_type(*(piece[name].dtype for piece in held))  # texts: longest
+        found = np.empty((count, *first.shape[1:]), kind)
+        for i, piece in enumerate(held):
+            here = np.flatnonzero(which == i)
+            found[here] = piece[name][place[here]]
+        return found
+
     return {name: take(name) for name in held[0]}
 
 
 def held_out_sets(config: Any, cache: Path, *, count: int) -> Sets:
     """Sets of combinations that training never sees, always the same."""
-    unseen = dict(held_out=True, stream="evaluation")
-    return _drawn(cache, config.data, start=0, count=count, **unseen)
+    return _drawn(
+        cache, config.data, start=0, count=count, held_out=True, stream="evaluation"
+    )
 
 
-def _drawn(cache: Path, data: Any, *, start: int, count: int, **options: Any) -> Sets:
-    """Sets of a seed, from their file or drawn anew."""
+def _drawn(
+    cache: Path | None,
+    data: Any,
+    *,
+    start: int,
+    count: int,
+    pool: Executor | None = None,
+    **options: Any,
+) -> Sets:
+    """Sets of a seed, from their file in ``cache`` or drawn anew."""
     settings: dict[str, Any] = dict(
         seed=data.seed, size=data.size, samples=data.samples, stream=data.stream
     )
     settings |= options
+    most = max(DRAWN_AT_ONCE, data.parallel)
     named = content_hash(*settings.values(), start, count)
 
     def compute() -> Sets:
@@ -114,13 +140,16 @@ def _drawn(cache: Path, data: Any, *, start: int, count: int, **options: Any) ->
             sample_sets(
                 **settings,
                 start=start + i,
-                count=min(DRAWN_AT_ONCE, count),
+                count=min(most, count),
                 parallel=data.parallel,
+                pool=pool,
             )
-            for i in range(0, count, DRAWN_AT_ONCE)
+            for i in range(0, count, most)
         ]
         return _joined(parts, count)
 
+    if cache is None:
+        return compute()
     return cached(Path(cache) / f"sets-{named}.npz", compute)
 
 
