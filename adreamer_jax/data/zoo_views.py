@@ -79,12 +79,9 @@ def sample_sets(
     stream = stream or ("evaluation" if held_out else "training")
     ranges = (elevation_deg, fov_deg, fill)
     tell = functools.partial(_described, seed, stream, held_out, ranges, wishes)
-    if pool is None:
-        told = tell(range(start, start + count))
-    else:
-        numbers = range(start, start + count)
-        parts = (numbers[i : i + TOLD_AT_ONCE] for i in range(0, count, TOLD_AT_ONCE))
-        told = _joined(list(pool.map(tell, parts)))
+    numbers = range(start, start + count)
+    parts = (numbers[i : i + TOLD_AT_ONCE] for i in range(0, count, TOLD_AT_ONCE))
+    told = _joined(list(pool.map(tell, parts) if pool else map(tell, parts)))
     spread = lambda x: np.repeat(x[:, None], VIEWS, 1)
     azimuths, elevations, distances, fovs = told.views
     camera = _cameras(azimuths, *map(spread, (elevations, distances, fovs)), size=size)

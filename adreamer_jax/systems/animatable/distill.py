@@ -229,7 +229,7 @@ def pulled(
     total = pull[0].size // math.prod(pull[0].shape[3:])
     count = total // thin
     index = thin * jnp.arange(count)
-    if thin > 1:
+    if thin > 1:  # no pixel has the number ``total``: its own draws are others
         index += jax.random.randint(jax.random.fold_in(key, total), (count,), 0, thin)
     chunk = chunk_rays(config, count)
     flat = (thin * x.reshape(total, *x.shape[3:])[index] for x in pull)
