@@ -103,7 +103,8 @@ def default() -> ConfigDict:
                 gap=0.3,  # of that half along the mirror plane, as a share of its width
                 density="volsdf",  # or "neus"
                 # sharpness over the run, geometric between the knots
-                beta=((0.0, 0.06), (0.6, 0.012), (1.0, 0.007)),
+                # soft for long: a limb that has faded grows back where fog can reach
+                beta=((0.0, 0.06), (0.5, 0.025), (0.8, 0.012), (1.0, 0.007)),
                 beta_learned=False,
                 detail=((0.0, 0.5), (0.33, 1.0)),  # share of open levels over the run
             ),
@@ -170,6 +171,9 @@ def default() -> ConfigDict:
             points=512,
             smooth_distance=0.04,
             match_rays=32,
+            # how far bones on one side of the mirror plane belong together where there
+            # is no matter between them: a limb that fades keeps its bones
+            tie=1.0,
             # weight of rays beside the object over the run: a generous shape first,
             # else a leg that swings is carved away before the bones can follow it
             background=((0.0, 0.3), (0.55, 0.3), (0.8, 1.0)),

@@ -56,6 +56,30 @@ def test_resting_points_have_the_fields_density_and_none_outside(tiny):
     np.testing.assert_allclose(carried, points, atol=1e-5)
 
 
+def test_bones_belong_together_by_matter_or_by_their_side(tiny):
+    model, config = tiny.start.params, tiny.config
+    now = models.moment(config, model, jnp.asarray(0))
+    plane = model.field.plane
+    across = plane[:3] / jnp.linalg.norm(plane[:3])
+    down = jnp.cross(across, jnp.roll(across, 1) + 0.1)
+    down = down / jnp.linalg.norm(down)
+    foot = 0.95 * down + plane[3] * across  # far from all matter, as all pairs' middles
+    places = jnp.stack([foot + 0.3 * across, foot + 0.2 * across, foot - 0.3 * across])
+    centers = jnp.concatenate([places, foot[None]])
+    model = model.replace(bones=model.bones.replace(center=centers))
+    loose = models.joined_bones(model, now)
+    assert np.all(loose < 0.3)
+    tied = models.joined_bones(model, now, tie=0.7)
+    left, right, middle = [0, 1], [2], [3]
+    for group in (left, right, middle):
+        np.testing.assert_allclose(tied[np.ix_(group, group)], 0.7)
+        np.testing.assert_allclose(tied[np.ix_(group, middle)], 0.7)
+    np.testing.assert_array_equal(tied[:2, 2], loose[:2, 2])
+    inside = model.bones.replace(center=jnp.zeros_like(centers))
+    whole = models.joined_bones(model.replace(bones=inside), now)
+    assert np.all(whole > 0.5)
+
+
 def test_stopped_trees_have_no_gradient():
     tree = {"a": jnp.ones(3)}
     assert not np.any(jax.grad(lambda t: jnp.sum(models.stop(t)["a"] ** 2))(tree)["a"])

@@ -12,6 +12,7 @@ from adreamer_jax.systems.animatable.picture import (
     box_at,
     draw_pixels,
     make_draw,
+    rungs,
     spread,
 )
 from tests.systems.tiny import FRAMES, tiny_recipe
@@ -93,3 +94,16 @@ def test_every_pixel_is_drawn_and_found_again(total, chunk):
     order, back = spread(total, chunk)
     assert order.shape[1] == chunk and set(order.reshape(-1)) == set(range(total))
     np.testing.assert_array_equal(order.reshape(-1)[back], np.arange(total))
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.25, (0.25, 0.5, 1.0)),
+        (0.3, (0.3, 0.6, 1.0)),
+        (0.6, (0.6, 1.0)),
+        (1.0, (1.0,)),
+    ],
+)
+def test_rungs_double_up_to_a_slot_for_every_sample(share, expected):
+    np.testing.assert_allclose(rungs(share), expected)

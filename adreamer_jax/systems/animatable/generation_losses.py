@@ -21,7 +21,13 @@ from adreamer_jax.scene.bones import posed_bones, posed_from_rest, rest_pose
 from adreamer_jax.scene.field import distance_with_normal, query, signed_distance
 from adreamer_jax.scene.skeleton import Skeleton, skeleton_loss
 from adreamer_jax.scene.skinning import mahalanobis
-from adreamer_jax.systems.animatable.model import Model, Moment, moment, stop
+from adreamer_jax.systems.animatable.model import (
+    Model,
+    Moment,
+    joined_bones,
+    moment,
+    stop,
+)
 from adreamer_jax.types import Array, Bool, Float, Key, Metrics, Rigid
 
 CLIP_TERMS = ("rgb", "mask", "flow", "feature", "match", "cycle", "visibility")
@@ -161,9 +167,7 @@ def _motion_terms(
         pose = Rigid(pose.rotation, pose.translation * scale)
         terms["skeleton"] = skeleton_loss(skeleton, pose)
     if "neighbor" in asked:
-        between = stop(regularize.midpoints(centers).reshape(-1, 3))
-        sdf = signed_distance(stop(model.field), between, detail=now.detail)
-        joined = jax.nn.sigmoid(-sdf / now.beta).reshape((len(centers),) * 2)
+        joined = joined_bones(stop(model), now)
         terms["neighbor"] = regularize.neighbor_loss(motion, centers, joined)
     if "gauge" in asked:
         terms["gauge"] = regularize.gauge_loss(motion, centers)

@@ -33,6 +33,7 @@ from adreamer_jax.systems.animatable.model import (
     Model,
     Moment,
     carry,
+    joined_bones,
     moment,
     occupied_posed,
     sample_posed,
@@ -299,9 +300,7 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
         whole = posed_from_rest(bones, times)
         put("parallax", regularize.parallax_loss, whole, centers, root_poses(pose))
     if "neighbor" in weights:
-        between = stop(regularize.midpoints(centers).reshape(-1, 3))
-        sdf = signed_distance(stop(model.field), between, detail=now.detail)
-        joined = jax.nn.sigmoid(-sdf / now.beta).reshape((len(centers),) * 2)
+        joined = joined_bones(stop(model), now, tie=config.loss_numbers.tie)
         put("neighbor", regularize.neighbor_loss, view.motion, centers, joined)
     if "bone_smooth" in weights:
         later = posed_from_rest(bones, view.time + 1.0 / count)

@@ -15,11 +15,20 @@ import jax.numpy as jnp
 from flax import struct
 
 from adreamer_jax.core.schedule import ramp
-from adreamer_jax.scene.bones import Bones, posed_from_rest
-from adreamer_jax.scene.field import FieldParams, density, query, signed_distance
+from adreamer_jax.objective.regularize import midpoints
+from adreamer_jax.scene.bones import Bones, posed_from_rest, rest_pose
+from adreamer_jax.scene.field import (
+    FieldParams,
+    density,
+    height,
+    query,
+    signed_distance,
+)
 from adreamer_jax.scene.pose import PoseParams
 from adreamer_jax.scene.warp import dual_blend, linear_blend, to_posed, to_rest
 from adreamer_jax.types import Array, Bool, Float, Rigid
+
+_MIDDLE = 0.02  # so near the mirror plane a bone belongs to both sides
 
 BLENDS = {"dqs": dual_blend, "lbs": linear_blend}
 
@@ -188,6 +197,25 @@ def posed_distance(
     )
     sdf = signed_distance(model.field, rest.reshape(-1, 3), detail=now.detail)
     return sdf.reshape(points.shape[:2])
+
+
+def joined_bones(
+    model: Model, now: Moment, *, tie: float = 0.0
+) -> Float[Array, "bones bones"]:
+    """How far bones belong together, in [0, 1]: by the matter halfway between them.
+
+    By matter alone, a limb that fades lets go of its bones; then they hide in the trunk
+    or fly about, and nothing brings it back. So bones on one side of the mirror plane
+    belong together by at least ``tie``; a limb and its mirror image never do by that.
+    """
+    centers = rest_pose(model.bones).translation
+    between = midpoints(centers).reshape(-1, 3)
+    sdf = signed_distance(model.field, between, detail=now.detail)
+    matter = jax.nn.sigmoid(-sdf / now.beta).reshape((len(centers),) * 2)
+    side = height(model.field.plane, centers)
+    middle = jnp.abs(side) < _MIDDLE
+    same = (side[:, None] * side > 0) | middle[:, None] | middle
+    return jnp.maximum(matter, tie * same)
 
 
 def stop(tree):

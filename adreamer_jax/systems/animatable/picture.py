@@ -5,6 +5,7 @@ One program draws one chunk of pixels; pictures of all sizes are made of its chu
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -115,16 +116,33 @@ def spread(
     return np.minimum(order, total - 1), back[:total]
 
 
+def rungs(share: float) -> tuple[float, ...]:
+    """Shares of the samples that may find a slot: the first one, doubled up to all."""
+    return tuple(
+        min(1.0, share * 2**i) for i in range(1 + math.ceil(-math.log2(share)))
+    )
+
+
 def make_draw(config: Any, count: int):
-    """A function that draws a view of any size; its program is compiled once.
+    """A function that draws a view of any size; its programs are compiled once.
 
     Where an object fills so much of a chunk that its slots do not do, the chunk is
-    drawn again with a slot for every sample.
+    drawn again with as many as it takes, and the rest of the view like it.
     """
     chunk = config.render.chunk
+    shares = rungs(config.render.picture_share)
     pixels_of = partial(draw_pixels, config, count)
-    quick = jax.jit(partial(pixels_of, share=config.render.picture_share))
-    whole = jax.jit(partial(pixels_of, share=1.0))
+    programs = [jax.jit(partial(pixels_of, share=share)) for share in shares]
+    samples = chunk * config.render.picture_samples
+
+    def enough(scene: tuple, pixels: np.ndarray, rung: int) -> tuple[Picture, int]:
+        picture, overflow = programs[rung](*scene, pixels)
+        if not int(overflow):
+            return picture, rung
+        need = shares[rung] + int(overflow) / samples
+        last = len(shares) - 1
+        rung = next((i for i, share in enumerate(shares) if share > need), last)
+        return programs[rung](*scene, pixels)[0], rung
 
     def draw(
         model: Model, upkeep: dict, step: Array, camera: Camera, frame: float | Array
@@ -135,13 +153,10 @@ def make_draw(config: Any, count: int):
         # no size, and host arrays: nothing that would make it another program
         view = jax.tree.map(np.asarray, camera.replace(size=(0, 0)))
         scene = (model, upkeep, step, view, np.float32(frame))
-
-        def part(pixels):
-            picture, overflow = quick(*scene, pixels)
-            picture = whole(*scene, pixels)[0] if int(overflow) else picture
-            return jax.tree.map(np.asarray, picture)
-
-        parts = [part(pixels.astype(np.float32)) for pixels in centers]
+        parts, rung = [], 0
+        for pixels in centers.astype(np.float32):
+            picture, rung = enough(scene, pixels, rung)
+            parts.append(jax.tree.map(np.asarray, picture))
         shape = lambda x: x[back].reshape(height, width, *x.shape[1:])
         return jax.tree.map(lambda *x: shape(np.concatenate(x)), *parts)
 
