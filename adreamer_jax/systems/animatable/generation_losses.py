@@ -167,7 +167,7 @@ def _motion_terms(
         pose = Rigid(pose.rotation, pose.translation * scale)
         terms["skeleton"] = skeleton_loss(skeleton, pose)
     if "neighbor" in asked:
-        joined = joined_bones(stop(model), now)
+        joined = joined_bones(model, now)
         terms["neighbor"] = regularize.neighbor_loss(motion, centers, joined)
     if "gauge" in asked:
         terms["gauge"] = regularize.gauge_loss(motion, centers)

@@ -300,7 +300,7 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
         whole = posed_from_rest(bones, times)
         put("parallax", regularize.parallax_loss, whole, centers, root_poses(pose))
     if "neighbor" in weights:
-        joined = joined_bones(stop(model), now, tie=config.loss_numbers.tie)
+        joined = joined_bones(model, now, tie=config.loss_numbers.tie)
         put("neighbor", regularize.neighbor_loss, view.motion, centers, joined)
     if "bone_smooth" in weights:
         later = posed_from_rest(bones, view.time + 1.0 / count)
