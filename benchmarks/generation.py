@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import table as markdown
 
-from adreamer_jax.run.evaluate import shrink
 from adreamer_jax.types import Float
 
 ANIMALS = (  # every color once
@@ -95,8 +94,7 @@ def verdict(
     from adreamer_jax.run.text_score import load_judge, r_precision
     from adreamer_jax.systems.pocket.examiner import load_examiner
 
-    small = np.stack([[shrink(picture, (32, 32)) for picture in four] for four in sets])
-    named = named_by(load_examiner()(small))
+    named = named_by(load_examiner()(sets))
     judge = load_judge()
     seen = judge.of_pictures(sets.reshape(-1, *sets.shape[2:]))
     whole = judge.of_texts([prompt(s, color=c) for s, c in ANIMALS])

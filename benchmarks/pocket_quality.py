@@ -37,7 +37,6 @@ from adreamer_jax.data.species import COLORS, SPECIES, TRAINING_SPECIES
 from adreamer_jax.data.zoo_views import composite, sample_sets
 from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import timesteps
-from adreamer_jax.run.evaluate import shrink
 from adreamer_jax.run.sample import embed, make_step
 from adreamer_jax.run.text_score import Judge, load_judge
 from adreamer_jax.systems.animatable import generation_fit
@@ -47,7 +46,6 @@ from adreamer_jax.types import Camera, Float
 AZIMUTH, ELEVATION = np.radians(35.0), np.radians(15.0)
 SEED = 7  # of captions and true renders: no training uses it
 CELLS = 40  # of the visual hull, a side
-EXAMINED = 32  # pixels a side
 LENSES = (35.0, 45.0, 60.0)  # degrees: the zoo's fields of view
 FILLS = (0.75, 0.85, 0.95, 1.05, 1.15)  # diameter of the animal's ball over the height
 
@@ -136,12 +134,6 @@ def rendered(
         for i, w in enumerate(asked)
     ])  # fmt: skip
     return composite(images), images[..., 3] / 255.0
-
-
-def small(pictures: Float[np.ndarray, "n v h w 3"]) -> np.ndarray:
-    """Pictures at the size that examiner and judge know."""
-    shape = (EXAMINED, EXAMINED)
-    return np.stack([[shrink(picture, shape) for picture in four] for four in pictures])
 
 
 # -- the judge ------------------------------------------------------------------------
@@ -295,7 +287,6 @@ def main() -> None:
     true_color, true_mask = rendered(asked, prior.image_size)
     options.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet(color[:24], asked[:24])).save(options.out / "sheet.png")
-    color, true_color = small(color), small(true_color)
     head = ["pictures", "combinations", "scenes", "species %", "color %", "pose %",
             "judge: species %", "color %", "pose %", "own text %"]  # fmt: skip
     rows = rows_of("drawn", judge, examiner, asked, color)

@@ -75,6 +75,9 @@ def default() -> ConfigDict:
             # "caption": only what the prompt adds to the estimate
             form="x0",
             chain=1,  # DDIM steps to the clean estimate
+            # above 0: views no farther than this from where the clip's cameras looked
+            # are shown to the prior, which completes the others from them
+            shown_deg=0.0,
             guidance=3.0,
             rescale=0.5,  # part of the spread that guidance added and is taken back
             # least and largest time over the run, as shares of the schedule

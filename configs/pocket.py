@@ -76,11 +76,13 @@ def default() -> ConfigDict:
     config.loss = ConfigDict(dict(color=1.0, alpha=0.25))
     config.loss_numbers = ConfigDict(
         dict(
-            most=5.0,  # weight of the clean picture's error at low noise
+            most=10.0,  # weight of the clean picture's error at low noise
             # levels of noise are u^power: below one more high noise, above one less
-            level_power=((0.0, 0.7), (0.6, 0.75), (0.85, 1.2)),
+            level_power=((0.0, 0.85), (0.5, 1.0), (0.9, 1.5)),
             silent=0.1,  # share of sets without text, for guidance
             mirror=0.5,  # share of sets that are mirrored
+            shown=0.4,  # share of sets in which one to three views are shown
+            clear=0.1,  # highest level of noise of those
         )
     )
     config.optimizer = ConfigDict(
@@ -129,7 +131,7 @@ def gpu() -> ConfigDict:
     config.optimizer.cooldown = 0.6
     config.run.steps = 16_000
     config.run.batch = 128
-    config.run.shelf_steps = 48
+    config.run.shelf_steps = 96
     config.run.keep = 0.9995
     config.run.validation_sets = 512
     config.run.validate_every = 2_000

@@ -19,20 +19,20 @@ from adreamer_jax.types import Array, Camera, Float, Int
 def predict_pair(
     denoise: Callable,
     noised: Float[Array, "v h w c"],
-    t: Int[Array, ""],
+    t: Int[Array, "*v"],
     contexts: Float[Array, "2 tokens width"],
     cameras: Camera,
 ) -> tuple[Float[Array, "v h w c"], Float[Array, "v h w c"]]:
     """What ``denoise(latents, t, context, cameras)`` says without and with the prompt.
 
     One call on twice the batch. Both halves see the same cameras: only the text is
-    what guidance asks about.
+    what guidance asks about. The step ``t`` is one for all views, or each has its own.
     """
     views = noised.shape[0]
     twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), cameras)
     both = denoise(
         jnp.concatenate([noised, noised]),
-        jnp.full((2 * views,), t),
+        jnp.tile(jnp.broadcast_to(t, (views,)), 2),
         jnp.repeat(contexts, views, axis=0),
         twice,
     )

@@ -74,6 +74,7 @@ class Prior(NamedTuple):
     num_views: int
     is_random: bool  # no training behind the weights: for tests and first runs
     decode_mask: Callable | None = None  # (weights, latents) -> masks, where it has any
+    shows_views: bool = False  # views may each have their own noise, some next to none
 
     @property
     def has_alpha(self) -> bool:
@@ -200,6 +201,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
         embed_text=partial(_embed_text, text),
         trained=read_schedule(settings),
         is_random=bool(index.get("is_random", False)),
+        shows_views=bool(index.get("shows_views", False)),
     )
     if (folder / "vae").is_dir():
         vae = vae_config(read_config(folder / "vae"))

@@ -45,7 +45,7 @@ def plain_sample(count):
     """Nothing mirrored, turned or silenced."""
     return Sample(
         row=jnp.arange(count),
-        level=(jnp.arange(count) + 0.5) / count,
+        level=jnp.repeat((jnp.arange(count)[:, None] + 0.5) / count, 4, axis=1),
         mirror=jnp.zeros(count, bool),
         turn=jnp.zeros(count, jnp.int32),
         silent=jnp.zeros(count, bool),

@@ -81,11 +81,26 @@ def test_the_background_is_zero_for_the_network(alpha):
 def test_levels_are_spread_over_a_batch():
     config = recipe("pocket", run__batch=8)
     config.loss_numbers.level_power = ((0.0, 1.0),)
+    config.loss_numbers.shown = 0.0
     sample = jax.jit(partial(learn.draw_sample, config))(
         jax.random.key(3), jnp.int32(3)
     )
-    assert sorted((8 * np.asarray(sample.level)).astype(int)) == list(range(8))
+    assert sorted((8 * np.asarray(sample.level[:, 0])).astype(int)) == list(range(8))
+    np.testing.assert_array_equal(sample.level, sample.level[:, :1] + np.zeros(4))
     np.testing.assert_array_equal(sample.row, 8 + np.arange(8))  # second of two
+
+
+def test_some_sets_have_views_that_are_shown():
+    """A third of them one to three views; those are clear, the others as they were."""
+    level = jnp.linspace(0.0, 0.999, 600)
+    found = learn.with_clear_views(jax.random.key(0), level, share=0.33, most=0.1)
+    found, level = np.asarray(found), np.asarray(level)[:, None]
+    shown = (found != level).sum(1)
+    assert 0.27 < (shown > 0).mean() < 0.39
+    assert set(shown) == {0, 1, 2, 3}
+    assert (found <= level).all() and found[found != level].max() <= 0.1
+    one = (found != level)[shown == 1].mean(0)
+    assert one.min() > 0.1  # any view may be the one
 
 
 def test_weights_of_levels():

@@ -28,9 +28,26 @@ def test_bands_of_a_network_that_says_zero(sizes, monkeypatch):
     a = np.asarray(sizes.schedule.alphas_cumprod).reshape(5, -1).mean(1)
     color = a + (1 - a) * codes[:, :3].mean()
     alpha = a + (1 - a) * codes[:, 3].mean()
-    np.testing.assert_allclose(found, np.stack([color, alpha], -1), rtol=0.05)
-    names = look.names_of_bands(1000, ("color", "alpha"))
-    assert len(names) == found.size and names[3] == "validation/alpha_200_400"
+    np.testing.assert_allclose(
+        found, np.stack([color, alpha, alpha], -1), rtol=0.05
+    )
+    names = look.names_of_bands(1000)
+    assert len(names) == found.size and names[4] == "validation/alpha_200_400"
+
+
+def test_two_views_are_shown_where_completion_is_measured(sizes, monkeypatch):
+    """A network that says the time itself: its error tells which one it was given."""
+    say_time = lambda n, p, noised, t, *_: (
+        0 * noised + t.reshape(*t.shape, 1, 1, 1).astype(jnp.float32)
+    )
+    monkeypatch.setattr(learn, "predict", say_time)
+    monkeypatch.setattr(learn, "read_text", lambda *_: None)
+    sets = fake_sets(8, 16)
+    arrays = {k: jnp.asarray(sets[k]) for k in ("images", "cameras")}
+    arrays["ids"] = jnp.zeros((8, 18), jnp.int32)
+    found = np.asarray(look.band_errors(sizes, None, arrays))
+    mean_square = np.square(np.arange(1000).reshape(5, -1)).mean(1)
+    np.testing.assert_allclose(found[:, 2], mean_square, rtol=0.2)
 
 
 def test_sampling_ends_in_what_the_network_believes(sizes, monkeypatch):
@@ -40,7 +57,7 @@ def test_sampling_ends_in_what_the_network_believes(sizes, monkeypatch):
     as_clean = sizes.schedule.replace(prediction="sample")
 
     def predict(networks, params, noised, t, cameras, context):
-        a = sizes.schedule.alphas_cumprod[t].reshape(-1, 1, 1, 1, 1)
+        a = sizes.schedule.alphas_cumprod[t].reshape(*t.shape, 1, 1, 1)
         noise = epsilon_of(as_clean, known, noised, t)
         return jnp.sqrt(a) * noise - jnp.sqrt(1 - a) * known
 
@@ -54,8 +71,8 @@ def test_sampling_ends_in_what_the_network_believes(sizes, monkeypatch):
     np.testing.assert_allclose(found, belief, atol=1e-3)
     back = clean_of(
         sizes.schedule, predict(None, None, jnp.concatenate([start, start]),
-        jnp.full(4, 500), None, None), jnp.concatenate([start, start]),
-        jnp.full(4, 500),
+        jnp.full((4, 4), 500), None, None), jnp.concatenate([start, start]),
+        jnp.full((4, 4), 500),
     )  # fmt: skip
     np.testing.assert_allclose(back, known, atol=1e-3)
 

@@ -52,6 +52,7 @@ from adreamer_jax.render.chunked import (
 )
 from adreamer_jax.render.volume import render
 from adreamer_jax.scene.bones import posed_from_rest
+from adreamer_jax.scene.pose import clip_cameras
 from adreamer_jax.systems.animatable.model import (
     Model,
     moment,
@@ -61,12 +62,13 @@ from adreamer_jax.systems.animatable.model import (
     sample_rest,
     stop,
 )
-from adreamer_jax.types import Array, Camera, Float, Int, Key, Metrics, Params, Rays
+from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics, Params, Rays
 
 FORMS = ("x0", "sds", "caption")
 SPACES = ("posed", "canonical")
 MOVES = ("canonical", "canonical+warp")
 BACKGROUNDS = ("gray", "white", "random")
+CLEAR = 20  # the step of noise of views that a prior is shown
 PIXEL_BYTES = 40.0  # of color and mask, their gradients, and what is in other order
 _KEPT = ("feature", "visibility", "log_temperature", "center", "axes", "radii")
 
@@ -102,6 +104,12 @@ def read_prior(
         pins=pins,
         tell=partial(print, file=sys.stderr),
     )
+    if config.csd.shown_deg > 0 and not prior.shows_views:
+        raise ValueError(
+            f"csd.shown_deg must be 0 with the prior {prior.name}, got "
+            f"{config.csd.shown_deg}; only one that was trained to be shown some of its "
+            "views can complete the others"
+        )
     words = (config.prompt or prompt) + config.prompt_suffix
     more = {name: words + suffix for name, suffix in suffixes.items()}
     return prior, prior_arrays(
@@ -121,6 +129,11 @@ def check_csd(config: Any) -> None:
                 f"csd.{name} must be one of {', '.join(allowed)}, got "
                 f"{numbers[name]}; write --config.csd.{name}={allowed[0]}"
             )
+    if numbers.shown_deg > 0 and numbers.form == "caption":
+        raise ValueError(
+            f"csd.shown_deg must be 0 with csd.form=caption, got {numbers.shown_deg}; "
+            "write --config.csd.form=x0"
+        )
     for name in ("groups", "every", "resolution", "thinning", "samples", "chain"):
         if numbers[name] < 1:
             raise ValueError(
@@ -199,7 +212,10 @@ def group_gradient(
     views = sample_views(config, prior, upkeep, view_key)
     still = stop(model)
     color, mask, lost = draw_views(config, still, upkeep, step, views, ray_key)
-    pull, metrics = judge(config, prior, frozen, views, (color, mask), step, prior_key)
+    shown = seen_views(config, still, views, count=upkeep["box"].shape[0])
+    pull, metrics = judge(
+        config, prior, frozen, views, (color, mask), step, prior_key, shown
+    )
     moving, whole = split_moving(model, config.csd.moves)
 
     def draw(moving: list[Array], index: Int[Array, "r"]):
@@ -362,6 +378,27 @@ def rays_of(views: Views, index: Int[Array, "r"], place: Float[Array, "r 2"]) ->
     return clip_to_box(rays, views.box)
 
 
+def seen_views(
+    config: Any, model: Model, views: Views, *, count: int
+) -> Bool[Array, "v"] | None:
+    """Which views look from where the clip's ``count`` cameras looked, or nearly.
+
+    None where the recipe shows the prior none of them.
+    """
+    if config.csd.shown_deg <= 0:
+        return None
+    middle = jnp.mean(views.box, axis=0)
+
+    def away(camera: Camera) -> Float[Array, "c 3"]:
+        turn, shift = jnp.split(camera.camera_from_object[:, :3], [3], axis=-1)
+        eye = -jnp.squeeze(jnp.swapaxes(turn, 1, 2) @ shift, -1) - middle
+        return eye / jnp.linalg.norm(eye, axis=-1, keepdims=True)
+
+    clip = clip_cameras(model.pose, jnp.arange(count), size=views.camera.size)
+    nearest = jnp.max(away(views.camera) @ away(clip).T, axis=1)
+    return nearest > math.cos(math.radians(config.csd.shown_deg))
+
+
 def judge(
     config: Any,
     prior: Prior,
@@ -370,10 +407,13 @@ def judge(
     pictures: tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]],
     step: Int[Array, ""],
     key: Key,
+    shown: Bool[Array, "v"] | None = None,
 ) -> tuple[tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]], Metrics]:
     """The gradient of the prior's judgment in pictures and masks, and its value.
 
-    It goes through the prior's encoder; its network is only asked.
+    It goes through the prior's encoder; its network is only asked. Views that are
+    ``shown`` to it under hardly any noise are not judged: it completes the others from
+    them, and where there are none it says nothing.
     """
     time_key, noise_key, ground_key = jax.random.split(key, 3)
     shares = prior.schedule.alphas_cumprod
@@ -398,14 +438,42 @@ def judge(
             target = jax.lax.stop_gradient(latents + added)
         else:
             target = clean_target(
-                estimate, latents, noise, t, shares, chain=config.csd.chain
+                complete(estimate, latents, noise, shown, shares),
+                latents,
+                noise,
+                t,
+                shares,
+                chain=config.csd.chain,
             )
         weight = form_weight(config.csd.form, shares[t])
+        if shown is not None:
+            weight *= jnp.any(shown)
         value = distill_loss(latents, target, weight=weight)
         return value + config.csd.entropy * opacity_entropy_loss(mask), value
 
     pull, value = jax.grad(loss, argnums=(0, 1), has_aux=True)(*pictures)
     return pull, {"loss/csd": value, "csd/time": t / shares.shape[0]}
+
+
+def complete(
+    estimate: Callable,
+    latents: Float[Array, "v h w c"],
+    noise: Float[Array, "v h w c"],
+    shown: Bool[Array, "v"] | None,
+    shares: Float[Array, " steps"],
+) -> Callable:
+    """An estimate that is shown some views nearly clean, and leaves them as they are."""
+    if shown is None:
+        return estimate
+    rows = shown[:, None, None, None]
+    clean = jax.lax.stop_gradient(latents)
+    given = noised(clean, noise, shares[CLEAR])
+
+    def others(z: Float[Array, "v h w c"], t: Int[Array, ""]) -> Array:
+        seen = estimate(jnp.where(rows, given, z), jnp.where(shown, CLEAR, t))
+        return jnp.where(rows, clean, seen)
+
+    return others
 
 
 def background(config: Any, key: Key) -> Float[Array, "3"] | None:
@@ -429,7 +497,7 @@ def clean_pair(prior: Prior, frozen: dict, seen: Camera) -> Callable:
     denoise = partial(prior.denoise, frozen["prior"])
 
     def pair(z, t):
-        each = jnp.full(z.shape[:1], t)
+        each = jnp.broadcast_to(t, z.shape[:1])
         both = predict_pair(denoise, z, t, frozen["contexts"], seen)
         without, with_prompt = (clean_of(prior.schedule, x, z, each) for x in both)
         return without, with_prompt

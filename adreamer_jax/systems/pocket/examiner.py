@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from adreamer_jax.core.image import resize
 from adreamer_jax.data.species import COLORS
 from adreamer_jax.data.zoo_views import composite
 from adreamer_jax.prior.blocks import GroupNorm, conv3, init_network
@@ -304,8 +305,8 @@ def read_weights(network: Examiner, folder: Path, side: int) -> Params:
 def load_examiner(folder: Path | None = None) -> Callable:
     """A function of pictures [n, v, h, w, 3] before gray to `Answers` [n, names].
 
-    Without a folder the embedded one. Raises ValueError where its names are not those
-    of the zoo, or the pictures have another size than it knows.
+    They are scaled to the size that it knows. Without a folder the embedded one. Raises
+    ValueError where its names are not those of the zoo.
     """
     folder = embedded_examiner() if folder is None else Path(folder)
     config = read_config(folder)
@@ -318,13 +319,16 @@ def load_examiner(folder: Path | None = None) -> Callable:
     side = config["image_size"]
     network = Examiner(tuple(config["channels"]))
     params = read_weights(network, folder, side)
-    see = jax.jit(lambda params, x: network.apply({"params": params}, x))
+
+    @jax.jit
+    def see(params: Params, pictures: Float[Array, "n v h w 3"]) -> Any:
+        return network.apply({"params": params}, resize(pictures, (side, side)))
 
     def answer(pictures: Float[np.ndarray, "n v h w 3"]) -> Answers:
-        if pictures.shape[2:] != (side, side, 3):
+        if pictures.ndim != 5 or pictures.shape[-1] != 3:
             raise ValueError(
-                f"pictures must be [n, v, {side}, {side}, 3], got "
-                f"{tuple(pictures.shape)}; scale them first"
+                f"pictures must be [n, v, h, w, 3], got {tuple(pictures.shape)}; put "
+                "the views of an animal together"
             )
         return jax.tree.map(np.asarray, see(params, jnp.asarray(pictures, jnp.float32)))
 

@@ -2,7 +2,9 @@
 
 A batch is some sets of four views. Each is mirrored and turned by chance, noised to one
 step of the schedule and shown to the network, which predicts the velocity
-``v = sqrt(a) e - sqrt(1 - a) x``. Letters: s sets, v views, b = s v pictures.
+``v = sqrt(a) e - sqrt(1 - a) x``. In part of the sets some views have hardly any noise:
+so the network learns to complete the others from them (after diffusion forcing, Chen et
+al. 2024). Letters: s sets, v views, b = s v pictures.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Sample(NamedTuple):
     """What chance decides of each set of a batch."""
 
     row: Int[Array, " s"]  # of the shelf
-    level: Float[Array, " s"]  # of noise, in 0 ... 1
+    level: Float[Array, "s v"]  # of noise, in 0 ... 1
     mirror: Array
     turn: Int[Array, " s"]  # views that the ring is turned by
     silent: Array  # no text is read
@@ -60,17 +62,34 @@ def draw_sample(config: Any, key: Key, step: Int[Array, ""]) -> Sample:
     """The whole batch's chances; levels of noise are spread evenly over a batch."""
     run, numbers = config.run, config.loss_numbers
     count = run.batch
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 6)
     place = jax.random.permutation(keys[0], count)
     level = (place + jax.random.uniform(keys[1], (count,))) / count
     power = ramp(numbers.level_power, step / run.steps)
     return Sample(
         row=(step % run.shelf_steps) * count + jnp.arange(count),
-        level=level**power,
+        level=with_clear_views(keys[5], level**power, numbers.shown, numbers.clear),
         mirror=jax.random.bernoulli(keys[2], numbers.mirror, (count,)),
         turn=jax.random.randint(keys[3], (count,), 0, VIEWS),
         silent=jax.random.bernoulli(keys[4], numbers.silent, (count,)),
     )
+
+
+def with_clear_views(
+    key: Key, level: Float[Array, " s"], share: float, most: float
+) -> Float[Array, "s v"]:
+    """Levels of noise of every view; in a ``share`` of the sets some are shown.
+
+    One to three views, chosen by chance, then have a level in 0 ... ``most``, or the
+    others' where that is less.
+    """
+    chance, number, order, clear = jax.random.split(key, 4)
+    sets = level.shape
+    some = jax.random.bernoulli(chance, share, sets)
+    shown = jnp.where(some, jax.random.randint(number, sets, 1, VIEWS), 0)
+    rank = jnp.argsort(jax.random.uniform(order, (*sets, VIEWS)), axis=-1)
+    low = jnp.minimum(most * jax.random.uniform(clear, sets), level)
+    return jnp.where(rank < shown[:, None], low[:, None], level[:, None])
 
 
 def code_views(networks: Networks, images: Array) -> Float[Array, "s v h w c"]:
@@ -120,7 +139,7 @@ def predict(
     networks: Networks,
     params: Params,
     noised: Float[Array, "s v h w c"],
-    t: Int[Array, " s"],
+    t: Int[Array, "s v"],
     cameras: Float[Array, "s v 16"],
     context: Float[Array, "s tokens width"],
 ) -> Float[Array, "s v h w c"]:
@@ -130,7 +149,7 @@ def predict(
         networks.unet,
         params["unet"],
         flat(noised),
-        jnp.repeat(t, VIEWS),
+        t.reshape(-1),
         jnp.repeat(context, VIEWS, axis=0),
         camera=flat(cameras),
         num_views=VIEWS,
@@ -150,25 +169,25 @@ def squared_errors(
     networks: Networks,
     params: Params,
     views: Views,
-    t: Int[Array, " s"],
+    t: Int[Array, "s v"],
     noise: Float[Array, "s v h w c"],
-) -> Float[Array, "s 2"]:
-    """Mean squared error of the velocity of each set: of its colors, of its alpha."""
+) -> Float[Array, "s v 2"]:
+    """Mean squared error of the velocity of each view: of its colors, of its alpha."""
     noised = add_noise(networks.schedule, views.codes, noise, t)
     target = velocity(networks.schedule, views.codes, noise, t)
     context = read_text(networks, params, views.ids)
     output = predict(networks, params, noised, t, views.cameras, context)
     square = jnp.square(output - target)
     square = square.reshape(*square.shape[:-1], networks.block**2, -1)
-    color = square[..., :3].mean(axis=(1, 2, 3, 4, 5))
+    color = square[..., :3].mean(axis=(2, 3, 4, 5))
     if not networks.has_alpha:
         return jnp.stack([color, jnp.zeros_like(color)], axis=-1)
-    return jnp.stack([color, square[..., 3].mean(axis=(1, 2, 3, 4))], axis=-1)
+    return jnp.stack([color, square[..., 3].mean(axis=(2, 3, 4))], axis=-1)
 
 
 def level_weight(
-    schedule: Schedule, t: Int[Array, " s"], *, most: float
-) -> Float[Array, " s"]:
+    schedule: Schedule, t: Int[Array, "*s"], *, most: float
+) -> Float[Array, "*s"]:
     """Weight of a velocity's error: min(1, most / (snr + 1)) with snr = a / (1 - a).
 
     Errors of the velocity count alike at high noise, where species and outline are
@@ -193,7 +212,7 @@ def objective(
     noise = jax.vmap(lambda k: jax.random.normal(k, views.codes.shape[1:]))(keys)
     errors = squared_errors(networks, params, views, t, noise)
     weight = level_weight(networks.schedule, t, most=config.loss_numbers.most)
-    color, alpha = (weight[:, None] * errors).mean(0)
+    color, alpha = (weight[..., None] * errors).mean((0, 1))
     loss = config.loss.color * color + config.loss.alpha * alpha
     parts = {"loss": loss, "loss/color": color, "loss/alpha": alpha}
     return loss, parts | {"error/velocity": errors.sum(-1).mean()}

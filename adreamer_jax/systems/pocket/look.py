@@ -6,7 +6,6 @@ one run differ by the learning alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,14 +30,18 @@ from adreamer_jax.systems.pocket.learn import (
 from adreamer_jax.types import Array, Float, Int, Params
 
 BANDS = 5  # equal parts of the schedule
+KINDS = ("color", "alpha", "hidden")  # what has an error in each of them
+CLEAR = 20  # the step at which views are shown
+SHOWN = (True, True, False, False)
 
 
 def band_errors(
     networks: Networks, params: Params, sets: dict[str, Array], *, chunk: int = 8
-) -> Float[Array, "bands 2"]:
+) -> Float[Array, "bands kinds"]:
     """Errors of color and alpha in each band, the mean over all sets.
 
-    In a band the sets stand evenly over its steps, each with its own noise.
+    In a band the sets stand evenly over its steps, each with its own noise. The third
+    is of the alpha of two views when the two others are shown.
     """
     count = len(sets["images"])
     total = networks.schedule.alphas_cumprod.shape[0]
@@ -56,10 +59,15 @@ def band_errors(
         )
         key = jax.random.fold_in(jax.random.key(0), i)
         noise = jax.random.normal(key, views.codes.shape)
-        return squared_errors(networks, params, views, t, noise).mean(0)
+        every = jnp.repeat(t[:, None], VIEWS, axis=1)
+        shown = jnp.asarray(SHOWN)
+        seen = jnp.where(shown, CLEAR, every)
+        color, alpha = squared_errors(networks, params, views, every, noise).mean((0, 1))
+        hidden = squared_errors(networks, params, views, seen, noise)[..., 1]
+        return jnp.stack([color, alpha, hidden.mean(where=~shown)])
 
     errors = jax.lax.map(one, jnp.arange(BANDS * (count // chunk)))
-    return errors.reshape(BANDS, -1, 2).mean(1)
+    return errors.reshape(BANDS, -1, len(KINDS)).mean(1)
 
 
 def draw_views(
@@ -87,11 +95,11 @@ def draw_views(
 
     def step(z: Array, pair: Array) -> tuple[Array, None]:
         t, t_before = pair
-        rows = jnp.full((2 * count,), t)
+        every = jnp.full((2 * count, VIEWS), t)
         output = predict(
-            networks, params, jnp.concatenate([z, z]), rows, twice, context
+            networks, params, jnp.concatenate([z, z]), every, twice, context
         )
-        clean = clean_of(schedule, output, jnp.concatenate([z, z]), rows)
+        clean = clean_of(schedule, output, jnp.concatenate([z, z]), every)
         pushed = guided(clean[:count], clean[count:], scale=scale)
         pushed = steady(pushed, clean[count:])
         return ddim_step(as_clean, pushed, z, t, t_before), None
@@ -158,11 +166,11 @@ def look_at_prompts(
     return pictures(networks, codes)
 
 
-def names_of_bands(total: int, kinds: Sequence[str]) -> list[str]:
+def names_of_bands(total: int) -> list[str]:
     """Names of the numbers of `band_errors`, row by row."""
     part = total // BANDS
     return [
         f"validation/{kind}_{i * part}_{(i + 1) * part}"
         for i in range(BANDS)
-        for kind in kinds
+        for kind in KINDS
     ]
