@@ -1,6 +1,7 @@
 """The examiner: names the species, color and pose of a zoo animal, to check the prior.
 
-    python main.py --config=configs/examiner.py          what ships
+    python main.py --config=configs/examiner.py:gpu      what ships, in minutes
+    python main.py --config=configs/examiner.py          the same network, on one core
     python main.py --config=configs/examiner.py:smoke    every part in seconds
 
 Learns from other individuals than the pocket prior (another seed) and shares nothing
@@ -14,7 +15,7 @@ from adreamer_jax.run.recipe import load_recipe
 
 def get_config(size: str = "default") -> ConfigDict:
     """The recipe at a size."""
-    sizes = {"default": default, "smoke": smoke}
+    sizes = {"default": default, "gpu": gpu, "smoke": smoke}
     if size not in sizes:
         raise ValueError(
             f"the size after the colon must be one of {', '.join(sizes)}, got {size}; "
@@ -24,15 +25,16 @@ def get_config(size: str = "default") -> ConfigDict:
 
 
 def default() -> ConfigDict:
-    """What ships."""
+    """What ships: 64 x 64 pixels, 1.2 M parameters."""
     first = load_recipe("judge.py")
     config = ConfigDict()
     config.data = first.data
+    config.data.size = 64
     config.data.window = 128
-    config.examiner = ConfigDict(dict(channels=(48, 96, 128)))
+    config.examiner = ConfigDict(dict(channels=(48, 96, 128, 160)))
     config.loss_numbers = ConfigDict(
         dict(
-            shift=2,  # pixels either way
+            shift=4,  # pixels either way
             blur=0.6,  # most of a pixel that its neighbors make
             noise=0.08,  # most grain
         )
@@ -53,6 +55,24 @@ def default() -> ConfigDict:
         )
     )
     config.run.start_from = ""  # a folder of weights, "examiner" for the shipped ones
+    return config
+
+
+def gpu() -> ConfigDict:
+    """The same network with large batches."""
+    config = default()
+    config.data.parallel = 1024
+    config.data.workers = 3
+    config.data.keep = False
+    config.data.piece = 1024
+    config.data.pieces_at_start = 12
+    config.data.window = 64
+    config.run.steps = 7_000
+    config.run.batch = 64
+    config.run.shelf_steps = 160
+    config.run.validate_every = 1_000
+    config.run.save_every = 3_500
+    config.run.log_every = 200
     return config
 
 

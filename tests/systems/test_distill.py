@@ -12,6 +12,7 @@ import pytest
 from adreamer_jax.core.camera import orbit, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
+from adreamer_jax.scene.pose import clip_cameras
 from adreamer_jax.systems.animatable import distill, group_of
 from tests.systems.small import (
     FRAMES,
@@ -473,3 +474,69 @@ def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
         config, scene.prior, scene.frozen, views, pictures, jnp.array(0), KEY
     )
     assert all(np.abs(x).max() < 1e-5 for x in pull) and seen["loss/csd"] < 1e-8
+
+
+def shown_scene(scene, shown, *, chain=1):
+    """What a prior that believes in black says of gray pictures, and what it is given."""
+    config = scene.config.copy_and_resolve_references()
+    config.csd.chain = chain
+    given = []
+
+    def denoise(weights, z, t, context, cameras):
+        jax.debug.callback(lambda z, t: given.append((z, t)), z, t)
+        return jnp.full_like(z, -1.0)
+
+    schedule = scene.prior.schedule.replace(prediction="sample")
+    prior = scene.prior._replace(denoise=denoise, schedule=schedule)
+    views = distill.sample_views(config, prior, scene.upkeep, KEY)
+    pictures = (jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
+    pull, _ = distill.judge(
+        config, prior, scene.frozen, views, pictures, jnp.array(0), KEY, shown
+    )
+    jax.effects_barrier()
+    return pull[0], given
+
+
+@pytest.mark.parametrize("chain", [1, 3])
+def test_views_that_are_shown_are_nearly_clean_and_not_judged(scene, chain):
+    pull, given = shown_scene(scene, jnp.array([True, False]), chain=chain)
+    assert not np.any(pull[0]) and np.all(pull[1] > 0)
+    clean = scene.prior.encode(None, jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
+    share = scene.prior.schedule.alphas_cumprod[distill.CLEAR]
+    assert len(given) == chain
+    for z, t in given:
+        assert t[0] == distill.CLEAR and t[1] != distill.CLEAR
+        noise = (z[0] - np.sqrt(share) * clean[0]) / np.sqrt(1 - share)
+        assert 0.7 < np.std(noise) < 1.3
+
+
+def test_where_nothing_is_shown_nothing_is_said(scene):
+    pull, _ = shown_scene(scene, jnp.array([False, False]))
+    assert not np.any(pull)
+
+
+def test_seen_views_are_those_beside_the_clips_cameras(scene):
+    """Cameras at the clip's own place, the origin, are seen; those across are not."""
+    config = scene.config.copy_and_resolve_references()
+    assert distill.seen_views(config, scene.model, None, count=FRAMES) is None
+    config.csd.shown_deg = 20.0
+    clip = clip_cameras(scene.model.pose, jnp.arange(FRAMES), size=(8, 8))
+    camera = jax.tree.map(lambda x: x[:2], clip)
+    across = np.diag([-1.0, 1.0, -1.0, 1.0])  # at (0, 0, 4), and looks back
+    across[2, 3] = 4.0
+    own = np.asarray(camera.camera_from_object[1])
+    camera = camera.replace(camera_from_object=jnp.array([across, own]))
+    box = jnp.array([[-0.5, -0.5, 1.5], [0.5, 0.5, 2.5]])
+    views = distill.Views(camera, camera, jnp.zeros(1), box)
+    found = distill.seen_views(config, scene.model, views, count=FRAMES)
+    np.testing.assert_array_equal(found, [False, True])
+
+
+def test_only_a_prior_that_may_be_shown_views_is(scene):
+    config = scene.config.copy_and_resolve_references()
+    config.csd.shown_deg = 20.0
+    with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with the prior"):
+        distill.read_prior(config, "a fox", (scene.prior, None))
+    config.csd.form = "caption"
+    with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with csd\.form"):
+        distill.check_csd(config)

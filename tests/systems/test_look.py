@@ -28,9 +28,7 @@ def test_bands_of_a_network_that_says_zero(sizes, monkeypatch):
     a = np.asarray(sizes.schedule.alphas_cumprod).reshape(5, -1).mean(1)
     color = a + (1 - a) * codes[:, :3].mean()
     alpha = a + (1 - a) * codes[:, 3].mean()
-    np.testing.assert_allclose(
-        found, np.stack([color, alpha, alpha], -1), rtol=0.05
-    )
+    np.testing.assert_allclose(found, np.stack([color, alpha, alpha], -1), rtol=0.05)
     names = look.names_of_bands(1000)
     assert len(names) == found.size and names[4] == "validation/alpha_200_400"
 

@@ -62,7 +62,17 @@ from adreamer_jax.systems.animatable.model import (
     sample_rest,
     stop,
 )
-from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics, Params, Rays
+from adreamer_jax.types import (
+    Array,
+    Bool,
+    Camera,
+    Float,
+    Int,
+    Key,
+    Metrics,
+    Params,
+    Rays,
+)
 
 FORMS = ("x0", "sds", "caption")
 SPACES = ("posed", "canonical")
@@ -107,8 +117,8 @@ def read_prior(
     if config.csd.shown_deg > 0 and not prior.shows_views:
         raise ValueError(
             f"csd.shown_deg must be 0 with the prior {prior.name}, got "
-            f"{config.csd.shown_deg}; only one that was trained to be shown some of its "
-            "views can complete the others"
+            f"{config.csd.shown_deg}; only one that was trained to be shown some "
+            "of its views can complete the others"
         )
     words = (config.prompt or prompt) + config.prompt_suffix
     more = {name: words + suffix for name, suffix in suffixes.items()}
@@ -462,7 +472,7 @@ def complete(
     shown: Bool[Array, "v"] | None,
     shares: Float[Array, " steps"],
 ) -> Callable:
-    """An estimate that is shown some views nearly clean, and leaves them as they are."""
+    """An estimate that is shown some views nearly clean and leaves them as they are."""
     if shown is None:
         return estimate
     rows = shown[:, None, None, None]

@@ -59,8 +59,8 @@ from adreamer_jax.types import Array, Key, Metrics, Params, System, TrainState
 
 __all__ = ["make", "networks_of", "write"]
 
-# 64 pixels a side tell an outline through four times the noise that 32 do; with a cosine
-# all of it was decided in the first of thirty steps (Hoogeboom et al. 2023, section 3).
+# 64 pixels a side tell an outline through four times the noise that 32 do: with a cosine
+# it was decided in the first of thirty steps (Hoogeboom et al. 2023, section 3).
 SCHEDULE = {
     "_class_name": "DDIMScheduler",
     "beta_schedule": "scaled_linear",

@@ -62,7 +62,9 @@ def band_errors(
         every = jnp.repeat(t[:, None], VIEWS, axis=1)
         shown = jnp.asarray(SHOWN)
         seen = jnp.where(shown, CLEAR, every)
-        color, alpha = squared_errors(networks, params, views, every, noise).mean((0, 1))
+        color, alpha = squared_errors(networks, params, views, every, noise).mean(
+            (0, 1)
+        )
         hidden = squared_errors(networks, params, views, seen, noise)[..., 1]
         return jnp.stack([color, alpha, hidden.mean(where=~shown)])
 
