@@ -29,5 +29,19 @@ def get_config(size: str = "default") -> ConfigDict:
     second = load_recipe(f"generate.py:{size}")
     config.prior.update(second.prior)
     config.generate = second.generate
-    config.loss.csd = 0.1  # benchmarks/results/csd.md: more of it makes animals thin
+    if size == "default":
+        config.loss.csd = 8.0
+        config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # once there is a shape to show
+        config.csd.update(
+            dict(
+                every=4,
+                shown_deg=8.0,  # the embedded prior completes what the clip shows
+                chain=6,
+                guidance=2.0,
+                time_low=((0.0, 0.85), (0.8, 0.85), (1.0, 0.4)),
+                time_high=((0.0, 0.98), (0.8, 0.98), (1.0, 0.7)),
+            )
+        )
+    else:
+        config.loss.csd = 0.1
     return config

@@ -83,6 +83,8 @@ def default() -> ConfigDict:
         dict(
             every=1,
             form="caption",  # the clean estimate of a weak prior melts what is thin
+            chain=1,
+            shown_deg=0.0,  # of a new animal nothing has been seen
             guidance=5.0,
             time_low=((0.0, 0.02),),
             time_high=((0.0, 0.5),),

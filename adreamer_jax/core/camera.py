@@ -116,19 +116,29 @@ def sample_orbit(
     elevation_deg: tuple[float, float],
     fov_deg: tuple[float, float],
     fill: tuple[float, float],
+    toward: Float[Array, "3"] | None = None,
+    spread_deg: float = 0.0,
 ) -> Camera:
     """Cameras evenly around an object whose farthest point is at distance one.
 
     The first azimuth, the shared elevation and the field of view are drawn evenly.
-    ``fill`` bounds the diameter of the object's ball over the picture's height.
+    ``fill`` bounds the diameter of the object's ball over the picture's height. With
+    ``toward`` the first camera stands in that direction (length one), up to
+    ``spread_deg`` beside, above or below it, if the elevation allows that.
     """
     draws = jax.random.uniform(key, (4,))
     between = lambda bounds, at: bounds[0] + (bounds[1] - bounds[0]) * at
-    turn = 2.0 * jnp.pi * (draws[0] + jnp.arange(views) / views)
+    first, height = 2.0 * jnp.pi * draws[0], between(elevation_deg, draws[1])
+    if toward is not None:
+        beside = spread_deg * (2.0 * draws[:2] - 1.0)
+        first = jnp.arctan2(toward[0], toward[2]) + jnp.radians(beside[0])
+        height = jnp.degrees(jnp.arcsin(jnp.clip(toward[1], -1.0, 1.0))) + beside[1]
+        height = jnp.clip(height, *elevation_deg)
+    turn = first + 2.0 * jnp.pi * jnp.arange(views) / views
     fov = jnp.radians(between(fov_deg, draws[2]))
     distance = 1.0 / (jnp.sin(0.5 * fov) * between(fill, draws[3]))
     one = jnp.ones_like(turn)
-    elevation = jnp.radians(between(elevation_deg, draws[1]))
+    elevation = jnp.radians(height)
     return orbit(turn, elevation * one, distance * one, fov * one, size=size)
 
 

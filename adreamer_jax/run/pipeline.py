@@ -204,13 +204,20 @@ def build_extraction(
     return Model(EXTRACT, clip, truth, system, frozen, config.run)
 
 
+def only_read(config: Any) -> Any:
+    """The recipe of a first stage that trains no more: any prior will do for that."""
+    still = config.copy_and_resolve_references()
+    still.csd.shown_deg = 0.0
+    return still
+
+
 def build_generation(config: Any, workdir: Path, clip: Clip, truth: Callable) -> Model:
     """The second stage, on what the first one has left in its own folder."""
     from adreamer_jax.run.export import asset_skeleton
     from adreamer_jax.systems.animatable import generation
 
     folder = Path(source_of(config) or workdir).expanduser()
-    host = build_extraction(config, folder, clip, truth)
+    host = build_extraction(only_read(config), folder, clip, truth)
     check_extracted(folder, host.run.steps)
     with timed("reading the extracted model"):
         state = trained(host, folder)

@@ -173,6 +173,28 @@ def test_drawn_views_stand_evenly_around_a_ball_that_fills_the_picture(seed):
     assert 0.78 < fill < 1.12
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_of_drawn_views_stands_where_it_is_told(seed):
+    toward = jnp.array([0.6, 0.3, -0.7])
+    toward = toward / jnp.linalg.norm(toward)
+    for spread in (0.0, 6.0):
+        views = camera.sample_orbit(
+            jax.random.key(seed), views=4, size=(20, 20), **DRAWS,
+            toward=toward, spread_deg=spread,
+        )  # fmt: skip
+        turn, move = np.split(np.asarray(views.camera_from_object)[0, :3], [3], axis=1)
+        eye = -turn.T @ move[:, 0]
+        away = np.degrees(np.arccos(min(1.0, eye @ toward / np.linalg.norm(eye))))
+        assert (away < 0.1) if spread == 0 else (0.1 < away < 1.5 * spread)
+    high = camera.sample_orbit(
+        jax.random.key(seed), views=4, size=(20, 20), **DRAWS,
+        toward=jnp.array([0.0, 1.0, 0.0]),
+    )  # fmt: skip
+    turn, move = np.split(np.asarray(high.camera_from_object)[0, :3], [3], axis=1)
+    eye = -turn.T @ move[:, 0]
+    assert np.degrees(np.arcsin(eye[1] / np.linalg.norm(eye))) == pytest.approx(40.0)
+
+
 def test_the_front_is_where_the_offset_says():
     np.testing.assert_allclose(
         camera.facing(jnp.array([0.0, 1.0, 0.0]), 0.0), np.eye(3), atol=1e-6

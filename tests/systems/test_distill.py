@@ -477,7 +477,7 @@ def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
 
 
 def shown_scene(scene, shown, *, chain=1):
-    """What a prior that believes in black says of gray pictures, and what it is given."""
+    """What a prior that believes in black says of gray pictures, and what it reads."""
     config = scene.config.copy_and_resolve_references()
     config.csd.chain = chain
     given = []
@@ -530,6 +530,22 @@ def test_seen_views_are_those_beside_the_clips_cameras(scene):
     views = distill.Views(camera, camera, jnp.zeros(1), box)
     found = distill.seen_views(config, scene.model, views, count=FRAMES)
     np.testing.assert_array_equal(found, [False, True])
+
+
+def test_the_first_view_stands_where_the_clip_looked(scene):
+    """The clip's camera is the origin: moved off the ball, it is seen again."""
+    config = scene.config.copy_and_resolve_references()
+    config.csd.shown_deg = 8.0
+    config.data.views.elevation_deg = (-40.0, 40.0)
+    upkeep = scene.upkeep | {
+        "aim": jnp.tile(jnp.array([0.3, -0.4, 2.0, 1.0]), (FRAMES, 1)),
+        "box": scene.upkeep["box"] + jnp.array([0.3, -0.4, 2.0]),
+    }
+    for i in range(3):
+        key = jax.random.key(i)
+        views = distill.sample_views(config, scene.prior, upkeep, key, scene.model)
+        shown = distill.seen_views(config, scene.model, views, count=FRAMES)
+        np.testing.assert_array_equal(shown, [True, False])
 
 
 def test_only_a_prior_that_may_be_shown_views_is(scene):

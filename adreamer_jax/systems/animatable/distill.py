@@ -118,7 +118,7 @@ def read_prior(
         raise ValueError(
             f"csd.shown_deg must be 0 with the prior {prior.name}, got "
             f"{config.csd.shown_deg}; only one that was trained to be shown some "
-            "of its views can complete the others"
+            "of its views can complete the others: write --config.csd.shown_deg=0"
         )
     words = (config.prompt or prompt) + config.prompt_suffix
     more = {name: words + suffix for name, suffix in suffixes.items()}
@@ -219,8 +219,8 @@ def group_gradient(
 ) -> tuple[Model, Metrics]:
     """`csd_gradient` of one group of views."""
     view_key, ray_key, prior_key = jax.random.split(key, 3)
-    views = sample_views(config, prior, upkeep, view_key)
     still = stop(model)
+    views = sample_views(config, prior, upkeep, view_key, still)
     color, mask, lost = draw_views(config, still, upkeep, step, views, ray_key)
     shown = seen_views(config, still, views, count=upkeep["box"].shape[0])
     pull, metrics = judge(
@@ -235,6 +235,8 @@ def group_gradient(
     grads = pulled(config, draw, moving, pull, ray_key)
     zero = jax.tree.map(jnp.zeros_like, model)
     metrics |= {"csd/opacity": jnp.mean(mask), "csd/overflow": lost}
+    if shown is not None:
+        metrics["csd/shown"] = jnp.mean(shown)
     return split_moving(zero, config.csd.moves)[1](grads), metrics
 
 
@@ -268,8 +270,13 @@ def pulled(
     )
 
 
-def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
+def sample_views(
+    config: Any, prior: Prior, upkeep: dict, key: Key, model: Model | None = None
+) -> Views:
     """Cameras around the posed object at a random frame of the clip.
+
+    Where views are to be shown to the prior, the first one stands where the ``model``
+    has the camera of that frame, or nearly.
 
     They aim at the object's ball in that frame (`upkeep.aims`), and the frame's box
     bounds their rays: a near and far of the clip's own cameras would cut the object.
@@ -283,6 +290,12 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
         box, aim = occupied_box(upkeep["occupancy"]), upkeep["aim_rest"]
     numbers = config.data.views
     side = config.csd.resolution
+    front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
+    turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
+    toward = None
+    if config.csd.shown_deg > 0 and model is not None:
+        own = clip_cameras(model.pose, frame[None], size=(side, side))
+        toward = turn @ away_from(aim[:3], own)[0]
     seen = sample_orbit(
         camera_key,
         views=prior.num_views,
@@ -290,9 +303,9 @@ def sample_views(config: Any, prior: Prior, upkeep: dict, key: Key) -> Views:
         elevation_deg=numbers.elevation_deg,
         fov_deg=numbers.fov_deg,
         fill=numbers.fill,
+        toward=toward,
+        spread_deg=0.5 * config.csd.shown_deg,
     )
-    front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
-    turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
     camera = seen_from(seen, turn, aim[:3], aim[3])
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, time, box)
@@ -397,16 +410,17 @@ def seen_views(
     """
     if config.csd.shown_deg <= 0:
         return None
-    middle = jnp.mean(views.box, axis=0)
-
-    def away(camera: Camera) -> Float[Array, "c 3"]:
-        turn, shift = jnp.split(camera.camera_from_object[:, :3], [3], axis=-1)
-        eye = -jnp.squeeze(jnp.swapaxes(turn, 1, 2) @ shift, -1) - middle
-        return eye / jnp.linalg.norm(eye, axis=-1, keepdims=True)
-
+    away = partial(away_from, jnp.mean(views.box, axis=0))
     clip = clip_cameras(model.pose, jnp.arange(count), size=views.camera.size)
     nearest = jnp.max(away(views.camera) @ away(clip).T, axis=1)
     return nearest > math.cos(math.radians(config.csd.shown_deg))
+
+
+def away_from(middle: Float[Array, "3"], camera: Camera) -> Float[Array, "c 3"]:
+    """Directions of length one from a point to cameras."""
+    turn, shift = jnp.split(camera.camera_from_object[:, :3], [3], axis=-1)
+    eye = -jnp.squeeze(jnp.swapaxes(turn, 1, 2) @ shift, -1) - middle
+    return eye / jnp.linalg.norm(eye, axis=-1, keepdims=True)
 
 
 def judge(

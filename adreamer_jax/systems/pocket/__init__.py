@@ -59,7 +59,7 @@ from adreamer_jax.types import Array, Key, Metrics, Params, System, TrainState
 
 __all__ = ["make", "networks_of", "write"]
 
-# 64 pixels a side tell an outline through four times the noise that 32 do: with a cosine
+# 64 pixels a side tell an outline through four times the noise that 32 do: by cosine
 # it was decided in the first of thirty steps (Hoogeboom et al. 2023, section 3).
 SCHEDULE = {
     "_class_name": "DDIMScheduler",
