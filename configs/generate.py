@@ -50,7 +50,7 @@ def default() -> ConfigDict:
                 steps=300,
                 sets=4,  # one after the other, each from the shape of the last ones
                 # of noise, first set to last; at 1 nothing is left of the shape
-                strength=((0.0, 1.0), (0.34, 0.7), (1.0, 0.5)),
+                strength=((0.0, 1.0), (0.34, 0.57), (1.0, 0.42)),
                 chain=20,  # DDIM steps
                 tries=8,  # of each set; the most consistent one is taken
                 every=2,  # later on, so manyth step goes on with the sets; 0: none
@@ -87,7 +87,7 @@ def default() -> ConfigDict:
             shown_deg=0.0,  # of a new animal nothing has been seen
             guidance=5.0,
             time_low=((0.0, 0.02),),
-            time_high=((0.0, 0.5),),
+            time_high=((0.0, 0.4),),
             entropy=0.02,
             ratio=0.0,
             share=0.5,  # a bear fills more of the pictures than a fox
