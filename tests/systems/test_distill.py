@@ -486,21 +486,25 @@ def shown_scene(scene, shown, *, chain=1):
         jax.debug.callback(lambda z, t: given.append((z, t)), z, t)
         return jnp.full_like(z, -1.0)
 
-    schedule = scene.prior.schedule.replace(prediction="sample")
-    prior = scene.prior._replace(denoise=denoise, schedule=schedule)
+    prior = scene.prior._replace(
+        denoise=denoise,
+        schedule=scene.prior.schedule.replace(prediction="sample"),
+        decode_mask=lambda weights, z: (z[..., 0] > -0.5).astype(jnp.float32),
+    )
     views = distill.sample_views(config, prior, scene.upkeep, KEY)
     pictures = (jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
     pull, _ = distill.judge(
         config, prior, scene.frozen, views, pictures, jnp.array(0), KEY, shown
     )
     jax.effects_barrier()
-    return pull[0], given
+    return pull, given
 
 
 @pytest.mark.parametrize("chain", [1, 3])
 def test_views_that_are_shown_are_nearly_clean_and_not_judged(scene, chain):
     pull, given = shown_scene(scene, jnp.array([True, False]), chain=chain)
-    assert not np.any(pull[0]) and np.all(pull[1] > 0)
+    for part in pull:  # black and empty is wanted where it is gray and full
+        assert not np.any(part[0]) and np.all(part[1] > 0)
     clean = scene.prior.encode(None, jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
     share = scene.prior.schedule.alphas_cumprod[distill.CLEAR]
     assert len(given) == chain
@@ -512,7 +516,19 @@ def test_views_that_are_shown_are_nearly_clean_and_not_judged(scene, chain):
 
 def test_where_nothing_is_shown_nothing_is_said(scene):
     pull, _ = shown_scene(scene, jnp.array([False, False]))
-    assert not np.any(pull)
+    assert not any(np.any(part) for part in pull)
+
+
+def test_completed_colors_and_outlines_count_apart(scene):
+    """Half the mean squares, of pictures over gray that the prior's size is made of."""
+    prior = scene.prior._replace(image_size=4)
+    mask, wanted_mask = jnp.full((2, 8, 8), 0.75), jnp.full((2, 4, 4), 0.25)
+    color, wanted = jnp.full((2, 8, 8, 3), 0.5), jnp.full((2, 4, 4, 3), 0.425)
+    loss = lambda weight: distill.completion_loss(
+        prior, (color, mask), (wanted, wanted_mask), color=weight
+    )
+    assert loss(0.0) == pytest.approx(0.5 * 0.5**2)
+    assert loss(2.0) - loss(0.0) == pytest.approx(2.0 * 0.5 * 0.2**2, rel=1e-4)
 
 
 def test_seen_views_are_those_beside_the_clips_cameras(scene):

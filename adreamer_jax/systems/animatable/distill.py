@@ -29,6 +29,7 @@ from adreamer_jax.core.camera import (
     with_size,
 )
 from adreamer_jax.core.encoding import frame_time
+from adreamer_jax.core.image import resize
 from adreamer_jax.core.optimizer import group_tree, path_name
 from adreamer_jax.core.schedule import ramp
 from adreamer_jax.core.shares import mean_tree, my_share, num_shares
@@ -42,7 +43,7 @@ from adreamer_jax.objective.distill import (
 )
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.guide import guided, predict_pair, rescaled
-from adreamer_jax.prior.load import Prior, load_prior
+from adreamer_jax.prior.load import GRAY, Prior, load_prior
 from adreamer_jax.prior.noise import clean_of
 from adreamer_jax.render.chunked import (
     deferred_gradient,
@@ -114,7 +115,7 @@ def read_prior(
         pins=pins,
         tell=partial(print, file=sys.stderr),
     )
-    if config.csd.shown_deg > 0 and not prior.shows_views:
+    if config.csd.shown_deg > 0 and not (prior.shows_views and prior.has_alpha):
         raise ValueError(
             f"csd.shown_deg must be 0 with the prior {prior.name}, got "
             f"{config.csd.shown_deg}; only one that was trained to be shown some "
@@ -470,9 +471,13 @@ def judge(
                 chain=config.csd.chain,
             )
         weight = form_weight(config.csd.form, shares[t])
-        if shown is not None:
-            weight *= jnp.any(shown)
-        value = distill_loss(latents, target, weight=weight)
+        if shown is None:
+            value = distill_loss(latents, target, weight=weight)
+        else:
+            wanted = read_pictures(prior, frozen["prior"], target)
+            value = jnp.any(shown) * completion_loss(
+                prior, (color, mask), wanted, color=config.csd.color
+            )
         return value + config.csd.entropy * opacity_entropy_loss(mask), value
 
     pull, value = jax.grad(loss, argnums=(0, 1), has_aux=True)(*pictures)
@@ -498,6 +503,36 @@ def complete(
         return jnp.where(rows, clean, seen)
 
     return others
+
+
+def read_pictures(
+    prior: Prior, weights: Params, latents: Float[Array, "v h w c"]
+) -> tuple[Float[Array, "v x y 3"], Float[Array, "v x y"]]:
+    """Colors before gray and masks that latents stand for, in [0, 1]."""
+    assert prior.decode_mask is not None  # `read_prior` has looked
+    pair = prior.decode(weights, latents), prior.decode_mask(weights, latents)
+    color, mask = (jnp.clip(x, 0.0, 1.0) for x in pair)
+    return color, mask
+
+
+def completion_loss(
+    prior: Prior,
+    pictures: tuple[Float[Array, "v h w 3"], Float[Array, "v h w"]],
+    wanted: tuple[Float[Array, "v x y 3"], Float[Array, "v x y"]],
+    *,
+    color: float,
+) -> Float[Array, ""]:
+    """Half the mean squared distance of masks, and ``color`` times that of colors.
+
+    They are apart because the prior guesses colors: where it guesses others than the
+    clip's at the edge of what was seen, a surface would rather vanish than have them.
+    """
+    ours = (pictures[0] + (1.0 - pictures[1][..., None]) * GRAY, pictures[1][..., None])
+    size = (prior.image_size,) * 2
+    ours = (resize(x, size) for x in ours)
+    theirs = (wanted[0], wanted[1][..., None])
+    of_color, of_mask = (distill_loss(a, b) for a, b in zip(ours, theirs, strict=True))
+    return of_mask + color * of_color
 
 
 def background(config: Any, key: Key) -> Float[Array, "3"] | None:
