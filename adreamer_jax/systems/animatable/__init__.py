@@ -129,7 +129,8 @@ def make(
             grid, box = refresh_now(state.params, frozen, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             if judge is not None:
-                upkeep |= aims_now(state.params, state.step)
+                front = upkeep.get("front")
+                upkeep |= aims_now(state.params, state.step, front=front)
             state = state.replace(upkeep=upkeep)
         if front_now is not None and step == front_step:
             front = front_now(state.params, state.upkeep, frozen, state.step)

@@ -9,6 +9,7 @@ rays; novel cameras use the same boxes, never a near and far of the clip's own c
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from adreamer_jax.core.camera import project
+from adreamer_jax.core.camera import facing, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.scene.bones import posed_from_rest
 from adreamer_jax.scene.field import signed_distance
@@ -116,7 +117,13 @@ def posed_boxes(
     return jnp.where(jnp.all(jnp.isfinite(boxes)), boxes, whole)
 
 
-def aims(config: Any, model: Model, step: Array, count: int) -> dict[str, Array]:
+def aims(
+    config: Any,
+    model: Model,
+    step: Array,
+    count: int,
+    front: Float[Array, ""] | None = None,
+) -> dict[str, Array]:
     """Balls about the object, (center, radius), in every frame and at rest.
 
     The prior's cameras keep to them. They are about what is seen of the object, as the
@@ -124,14 +131,23 @@ def aims(config: Any, model: Model, step: Array, count: int) -> dict[str, Array]
     much farther, and the object would look too small. The zero set alone lies within
     the outline, the more so the softer the density is: the object would look larger
     than any that the prior knows, the prior would shrink it, and with it the ball.
+
+    From left to right a ball is about the mean of what is seen, with the front at the
+    azimuth ``front``, else at the recipe's. A half that nobody saw lacks a wing, say:
+    the middle of the box would lie too far from it, the prior would see too much of the
+    body on that side and cut it off, and the middle would move on.
     """
     now = moment(config, model, step)
     points = grid_points(AIM_CELLS)
     # a cell counts where the surface passes through it: half a cell from its center
     seen = config.run.mesh_level * now.beta + 1.0 / AIM_CELLS
     inside = signed_distance(model.field, points, detail=now.detail) < seen
-    balls = over_frames(config, model, inside, points, count, ball)
-    return {"aim": balls, "aim_rest": ball(points, inside)}
+    numbers = config.data.views
+    front = jnp.radians(numbers.azimuth_offset_deg) if front is None else front
+    across = facing(jnp.asarray(numbers.up, jnp.float32), front)[0]
+    about = partial(ball, across=across)
+    balls = over_frames(config, model, inside, points, count, about)
+    return {"aim": balls, "aim_rest": about(points, inside)}
 
 
 def fresh_aims(frames: int) -> dict[str, Array]:
@@ -140,12 +156,17 @@ def fresh_aims(frames: int) -> dict[str, Array]:
     return {"aim": jnp.broadcast_to(one, (frames, 4)), "aim_rest": one}
 
 
-def ball(points: Float[Array, "n 3"], valid: Bool[Array, "n"]) -> Float[Array, "4"]:
+def ball(
+    points: Float[Array, "n 3"], valid: Bool[Array, "n"], *, across: Float[Array, "3"]
+) -> Float[Array, "4"]:
     """Middle of the points' box and the distance of the farthest one from it.
 
-    Radius one about the origin where there are none.
+    Along the direction ``across`` it is their mean. Radius one about the origin where
+    there are none.
     """
     center = jnp.mean(extent(points, valid), axis=0)
+    mean = jnp.mean(points @ across, where=valid)
+    center += (mean - center @ across) * across
     far = jnp.linalg.norm(points - center, axis=-1)
     found = jnp.append(center, jnp.max(jnp.where(valid, far, 0.0)))
     return jnp.where(jnp.any(valid), found, jnp.array(_NO_BALL))
