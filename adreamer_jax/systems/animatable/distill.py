@@ -528,7 +528,7 @@ def completion_loss(
     clip's at the edge of what was seen, a surface would rather vanish than have them.
     """
     ours = (pictures[0] + (1.0 - pictures[1][..., None]) * GRAY, pictures[1][..., None])
-    size = (prior.image_size,) * 2
+    size = (prior.image_size, prior.image_size)
     ours = (resize(x, size) for x in ours)
     theirs = (wanted[0], wanted[1][..., None])
     of_color, of_mask = (distill_loss(a, b) for a, b in zip(ours, theirs, strict=True))
