@@ -207,7 +207,8 @@ def build_extraction(
 def only_read(config: Any) -> Any:
     """The recipe of a first stage that trains no more: any prior will do for that."""
     still = config.copy_and_resolve_references()
-    still.csd.shown_deg = 0.0
+    if "csd" in still:  # another method's system may have no distillation
+        still.csd.shown_deg = 0.0
     return still
 
 
