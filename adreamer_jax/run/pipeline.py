@@ -15,6 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from adreamer_jax.run import parallel, recipe
+from adreamer_jax.run.devices import hand_back_memory
 from adreamer_jax.run.lock import alone
 from adreamer_jax.run.progress import say, timed
 from adreamer_jax.run.stages import (
@@ -134,6 +135,7 @@ def everything(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -
         del model, state
         if stage != stages[-1]:
             jax.clear_caches()  # programs that no later stage runs take memory
+            hand_back_memory()
     say(f"all products are in {workdir}; open {workdir / 'report.html'}")
 
 

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from adreamer_jax.run import devices
 
@@ -52,3 +53,15 @@ def test_importing_the_program_starts_no_backend():
         "assert not xla_bridge.backends_are_initialized()",
     )
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=ROOT)
+
+
+def test_memory_is_handed_back_where_that_can_be_done(monkeypatch):
+    asked = []
+    libraries = (
+        SimpleNamespace(malloc_trim=asked.append),
+        SimpleNamespace(),  # another C library
+    )
+    for library in libraries:
+        monkeypatch.setattr(devices.ctypes, "CDLL", lambda name, c=library: c)
+        devices.hand_back_memory()
+    assert asked == [0]
