@@ -31,14 +31,13 @@ from timing import table
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.data.zoo_views import sample_sets
 from adreamer_jax.objective.distill import noised
-from adreamer_jax.prior.load import Prior, load_prior
+from adreamer_jax.prior.load import CLEAR, Prior, load_prior
 from adreamer_jax.prior.noise import ddim_step
 from adreamer_jax.systems.animatable.distill import clean_estimate
 from adreamer_jax.types import Array, Bool, Camera, Float, Key
 
 SEED = 777  # of animals that no training has seen
 ELEVATION_DEG = (5.0, 20.0)
-CLEAR = 20  # the step of views that are shown to a prior that is used to it
 SHOWN = ((), (0,), (0, 1))  # views; 2 is opposite of 0 and 3 of 1
 SETTINGS = ConfigDict(dict(csd=dict(guidance=2.0, rescale=0.5)))
 

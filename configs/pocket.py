@@ -7,9 +7,8 @@
 
 Sizes: gpu learns from 2,100 sets of four views in a second on an H100 (1.5 M sets, 12
 minutes; what ships had three runs, benchmarks/results/pocket.md), default from 6 on one
-free core. Goes on from other
-weights, and from them alone, with --config.run.start_from=FOLDER (pocket: the shipped
-ones).
+free core. Goes on from other weights, and from them alone, with
+--config.run.start_from=FOLDER (pocket: the shipped ones).
 """
 
 from ml_collections import ConfigDict

@@ -102,6 +102,7 @@ class _Network(NamedTuple):
 
 
 EMBEDDED = Path(__file__).parent / "pocket"
+CLEAR = 20  # the step of noise of views that a prior is shown
 GRAY = 0.5  # the background of pictures with a mask: zero where noise is added
 
 

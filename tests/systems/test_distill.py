@@ -12,6 +12,7 @@ import pytest
 from adreamer_jax.core.camera import orbit, project
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
+from adreamer_jax.prior.load import CLEAR
 from adreamer_jax.scene.pose import clip_cameras
 from adreamer_jax.systems.animatable import distill, group_of
 from tests.systems.small import (
@@ -506,10 +507,10 @@ def test_views_that_are_shown_are_nearly_clean_and_not_judged(scene, chain):
     for part in pull:  # black and empty is wanted where it is gray and full
         assert not np.any(part[0]) and np.all(part[1] > 0)
     clean = scene.prior.encode(None, jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
-    share = scene.prior.schedule.alphas_cumprod[distill.CLEAR]
+    share = scene.prior.schedule.alphas_cumprod[CLEAR]
     assert len(given) == chain
     for z, t in given:
-        assert t[0] == distill.CLEAR and t[1] != distill.CLEAR
+        assert t[0] == CLEAR and t[1] != CLEAR
         noise = (z[0] - np.sqrt(share) * clean[0]) / np.sqrt(1 - share)
         assert 0.7 < np.std(noise) < 1.3
 

@@ -43,7 +43,7 @@ from adreamer_jax.objective.distill import (
 )
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.guide import guided, predict_pair, rescaled
-from adreamer_jax.prior.load import GRAY, Prior, load_prior
+from adreamer_jax.prior.load import CLEAR, GRAY, Prior, load_prior
 from adreamer_jax.prior.noise import clean_of
 from adreamer_jax.render.chunked import (
     deferred_gradient,
@@ -79,7 +79,6 @@ FORMS = ("x0", "sds", "caption")
 SPACES = ("posed", "canonical")
 MOVES = ("canonical", "canonical+warp")
 BACKGROUNDS = ("gray", "white", "random")
-CLEAR = 20  # the step of noise of views that a prior is shown
 PIXEL_BYTES = 40.0  # of color and mask, their gradients, and what is in other order
 _KEPT = ("feature", "visibility", "log_temperature", "center", "axes", "radii")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.prior.guide import guided, rescaled
-from adreamer_jax.prior.load import blocks_to_pixels
+from adreamer_jax.prior.load import CLEAR, blocks_to_pixels
 from adreamer_jax.prior.mvdream import camera_tokens
 from adreamer_jax.prior.noise import clean_of, ddim_step, timesteps
 from adreamer_jax.systems.pocket.learn import (
@@ -31,7 +31,6 @@ from adreamer_jax.types import Array, Float, Int, Params
 
 BANDS = 5  # equal parts of the schedule
 KINDS = ("color", "alpha", "hidden")  # what has an error in each of them
-CLEAR = 20  # the step at which views are shown
 SHOWN = (True, True, False, False)
 
 
