@@ -48,7 +48,11 @@ def default() -> ConfigDict:
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
             fit=dict(  # of the rest shape to sampled sets of views, at first
                 steps=300,
-                sets=4,  # one after the other, each from the shape of the last ones
+                sets=1,  # one after the other, each from the shape of the last ones
+                rings=2,  # of cameras in a set, that the prior draws together
+                elevation_deg=(5.0, 30.0),  # of the first and the last ring
+                guidance=2.0,
+                color=1.0,  # weight of drawn colors beside drawn outlines
                 # of noise, first set to last; at 1 nothing is left of the shape
                 strength=((0.0, 1.0), (0.34, 0.57), (1.0, 0.42)),
                 chain=20,  # DDIM steps

@@ -67,7 +67,8 @@ class Prior(NamedTuple):
     embed_text: Callable  # (weights, ids [n, tokens]) -> context [n, tokens, width]
     encode: Callable  # (weights, pictures of any size, masks or None) -> latents
     decode: Callable  # (weights, latents) -> pictures of image_size, not clipped
-    denoise: Callable  # (weights, latents, t [v], context [v, ...], cameras) -> noise
+    # (weights, latents, t [v], context [v, ...], cameras) -> noise
+    denoise: Callable
     schedule: Schedule
     image_size: int
     latent_shape: tuple[int, int, int]
@@ -75,6 +76,8 @@ class Prior(NamedTuple):
     is_random: bool  # no training behind the weights: for tests and first runs
     decode_mask: Callable | None = None  # (weights, latents) -> masks, where it has any
     shows_views: bool = False  # views may each have their own noise, some next to none
+    # (number of views a scene) -> denoise, where the network takes other numbers
+    denoise_together: Callable | None = None
 
     @property
     def has_alpha(self) -> bool:
@@ -94,7 +97,8 @@ class _Network(NamedTuple):
 
     shapes: Params
     output: (
-        Callable  # (params, latents, t, context, cameras) -> what it was trained for
+        # (params, latents, t, context, cameras, views) -> what it was trained for
+        Callable
     )
     num_views: int
     channels: int
@@ -263,13 +267,36 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
 def _assemble(network: _Network, *, trained: Schedule, **rest: Any) -> Prior:
     """A prior whose network answers with noise, whatever it was trained to predict."""
 
-    def noise_of(weights, latents, t, context, cameras):
-        raw = network.output(weights["unet"], latents, t, context, cameras)
-        return epsilon_of(trained, raw, latents, t)
+    def together(views: int) -> Callable:
+        def noise_of(weights, latents, t, context, cameras):
+            raw = network.output(weights["unet"], latents, t, context, cameras, views)
+            return epsilon_of(trained, raw, latents, t)
 
-    schedule = trained.replace(prediction="epsilon")
-    views = network.num_views
-    return Prior(denoise=noise_of, schedule=schedule, num_views=views, **rest)
+        return noise_of
+
+    return Prior(
+        denoise=together(network.num_views),
+        denoise_together=together,
+        schedule=trained.replace(prediction="epsilon"),
+        num_views=network.num_views,
+        **rest,
+    )
+
+
+def with_views(prior: Prior, views: int) -> Prior:
+    """The prior of scenes of another number of views.
+
+    Attention takes any number: between views that stand as in training, one sees
+    others. How well they agree is to be measured (`generation_fit.hull_agreement`).
+    """
+    if views == prior.num_views:
+        return prior
+    if prior.denoise_together is None:
+        raise ValueError(
+            f"the prior {prior.name} must be asked for {prior.num_views} views, got "
+            f"{views}; write --config.generate.fit.rings=1"
+        )
+    return prior._replace(denoise=prior.denoise_together(views), num_views=views)
 
 
 def _unet(settings: dict, dtype: Any) -> _Network:
@@ -277,16 +304,19 @@ def _unet(settings: dict, dtype: Any) -> _Network:
     if "down_block_types" in settings:  # keys of diffusers: one view, no cameras
         config = read_unet_config(settings)
 
-        def look(params, latents, t, context, cameras):
+        def look(params, latents, t, context, cameras, views):
             return unet(config, params, latents, t, context, dtype=dtype)
 
         widths = config.in_channels, config.cross_attention_dim
         return _Network(unet_shapes(config), look, 1, *widths)
     ldm = read_ldm_config(settings)
 
-    def look_together(params, latents, t, context, cameras):
+    def look_together(params, latents, t, context, cameras, views):
         tokens = camera_tokens(cameras)
-        return unet_ldm(ldm, params, latents, t, context, camera=tokens, dtype=dtype)
+        return unet_ldm(
+            ldm, params, latents, t, context,
+            camera=tokens, num_views=views, dtype=dtype,
+        )  # fmt: skip
 
     widths = ldm.in_channels, ldm.context_dim
     return _Network(unet_ldm_shapes(ldm), look_together, 4, *widths)

@@ -116,8 +116,9 @@ def make_generation(
         if front is not None:
             upkeep |= {"front": jnp.asarray(front)}
         if judge is not None and config.fit.steps > 0:
-            shape = (config.fit.sets, judge.num_views, *judge.latent_shape)
-            upkeep |= {"fit_latents": jnp.zeros(shape)}
+            drawn = config.fit.sets * config.fit.rings * judge.num_views
+            side = config.csd.resolution
+            upkeep |= {"fit_pictures": jnp.zeros((drawn, side, side, 4))}
             upkeep |= {"fit_count": jnp.zeros((), jnp.int32)}
         return fresh.replace(
             params=model, opt_state=optimizer.init(model), upkeep=upkeep
@@ -128,15 +129,16 @@ def make_generation(
             grid, box = refresh_now(state.params, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
-        number = set_due(config, step) if "fit_latents" in state.upkeep else None
+        number = set_due(config, step) if "fit_pictures" in state.upkeep else None
         if number is not None:
             # the first one from the extracted model, whose colors are not yet gone
             model = state.params if number else frozen["extracted"]
-            latents = sample_now(
+            drawn = sample_now(
                 frozen, model, state.upkeep, state.step, jnp.asarray(number)
             )
-            sets = state.upkeep["fit_latents"].at[number].set(latents)
-            more = {"fit_latents": sets, "fit_count": jnp.asarray(number + 1)}
+            sets = state.upkeep["fit_pictures"]
+            sets = sets.at[number * len(drawn) : (number + 1) * len(drawn)].set(drawn)
+            more = {"fit_pictures": sets, "fit_count": jnp.asarray(number + 1)}
             state = state.replace(upkeep=state.upkeep | more)
         return state
 
@@ -175,7 +177,7 @@ def check(config: Any) -> None:
             f"{config.fit.steps}, got {config.fit.sets}; write "
             "--config.generate.fit.sets=1, or generate.fit.steps=0 to go without"
         )
-    for name, least in (("chain", 1), ("tries", 1), ("every", 0)):
+    for name, least in (("rings", 1), ("chain", 1), ("tries", 1), ("every", 0)):
         if config.fit[name] < least:
             raise ValueError(
                 f"generate.fit.{name} must be at least {least}, got "

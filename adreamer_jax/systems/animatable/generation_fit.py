@@ -12,7 +12,6 @@ are nowhere that a mirrored shape can have them. Letters: v views, s sets.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,21 +19,22 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from adreamer_jax.core.camera import project, with_size
+from adreamer_jax.core.image import resize
 from adreamer_jax.core.schedule import ramp
-from adreamer_jax.objective.distill import distill_loss, noised
-from adreamer_jax.prior.load import Prior
+from adreamer_jax.objective.distill import noised
+from adreamer_jax.prior.load import GRAY, Prior, with_views
 from adreamer_jax.prior.noise import ddim_step
-from adreamer_jax.render.chunked import in_order, interleaved, map_chunks
+from adreamer_jax.render.chunked import interleaved
 from adreamer_jax.systems.animatable.distill import (
     Views,
     chunk_rays,
     clean_estimate,
     draw_rays,
-    pulled,
+    draw_views,
     sample_views,
     split_moving,
 )
-from adreamer_jax.systems.animatable.model import Model, stop
+from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.upkeep import grid_points
 from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics
 
@@ -74,33 +74,48 @@ def at_rest(config: Any) -> Any:
     """The recipe with pictures of the rest shape, of which the field alone moves."""
     still: Any = ConfigDict(config.to_dict())
     still.csd.space, still.csd.moves = "canonical", "canonical"
+    still.csd.shown_deg, still.csd.guidance = 0.0, config.fit.guidance
     return still
 
 
-def fit_views(
+def ring_views(
     config: Any, prior: Prior, upkeep: dict, number: Int[Array, ""] | int
 ) -> Views:
-    """The cameras of a sampled set: one draw of the recipe's own."""
-    return sample_views(at_rest(config), prior, upkeep, _key(config, "views", number))
+    """The cameras of a ring: all of a set look from evenly between each other.
+
+    The first one of the first set sees the front, the sides and the back: no leg
+    hides another one there, and what is seen is where a skeleton's rest has it.
+    """
+    rings, sets = config.fit.rings, config.fit.sets
+    ring, drawn = number % rings, number // rings
+    share = ring / rings + drawn / (rings * sets)
+    azimuth = share * 2.0 * jnp.pi / prior.num_views
+    low, high = config.fit.elevation_deg
+    elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
+    level = jnp.cos(elevation)
+    toward = [level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)]
+    key = _key(config, "views", drawn)
+    still = at_rest(config)
+    return sample_views(still, prior, upkeep, key, toward=jnp.stack(toward))
+
+
+def all_views(
+    config: Any, prior: Prior, upkeep: dict, first: Int[Array, ""] | int, count: int
+) -> Views:
+    """So many rings from the first on, as one group of cameras [count v]."""
+    numbers = first + jnp.arange(count)
+    rings = jax.vmap(lambda i: ring_views(config, prior, upkeep, i))(numbers)
+    joined = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+    camera, seen = joined(rings.camera), joined(rings.seen)
+    return Views(camera, seen, rings.time[0], rings.box[0])
 
 
 def pictures(
-    config: Any, prior: Prior, model: Model, upkeep: dict, step: Array, views: Views
-) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w"], Float[Array, ""]]:
-    """Colors and masks of the rest shape from the given cameras; samples without slot.
-
-    Rays go through other places of their pixels at every step.
-    """
-    side = config.csd.resolution
-    total = prior.num_views * side * side
-    chunk = chunk_rays(config, total)
-    rays = interleaved(jnp.arange(total), chunk=chunk)
+    config: Any, model: Model, upkeep: dict, step: Array, views: Views
+) -> tuple[Float[Array, "n h w 3"], Float[Array, "n h w"]]:
+    """Premultiplied colors and masks of the rest shape from the given cameras."""
     key = _key(config, "rays", step)
-    look = partial(draw_rays, at_rest(config), model, upkeep, step, views, key)
-    *parts, lost = map_chunks(look, rays, chunk=chunk)
-    color, mask = (in_order(x, chunk=chunk, total=total) for x in parts)
-    shape = (prior.num_views, side, side)
-    return color.reshape(*shape, 3), mask.reshape(shape), jnp.sum(lost)
+    return draw_views(at_rest(config), model, upkeep, step, views, key)[:2]
 
 
 def sample_set(
@@ -111,23 +126,26 @@ def sample_set(
     upkeep: dict,
     step: Int[Array, ""],
     number: Int[Array, ""],
-) -> Float[Array, "v h w c"]:
-    """Latents of one animal of the prompt, that looks like the model from afar.
+) -> Float[Array, "n h w 4"]:
+    """Colors before gray and masks of one animal of the prompt, from all rings.
 
-    DDIM from the model's picture under so much noise as ``fit.strength`` says; at one
-    nothing of the picture is left. The best of ``fit.tries`` by `hull_agreement`, where
-    the prior knows object from background; else the only one.
+    The network sees all rings at once, so that they are of one animal. DDIM from the
+    model's picture under so much noise as ``fit.strength`` says; at one nothing of the
+    picture is left. The best of ``fit.tries`` by `hull_agreement`, where the prior
+    knows object from background; else the only one, with masks of one.
     """
     numbers = config.fit
-    views = fit_views(config, prior, upkeep, number)
+    first = number * numbers.rings
+    views = all_views(config, prior, upkeep, first, numbers.rings)
     shares = prior.schedule.alphas_cumprod
     strength = ramp(numbers.strength, number / max(numbers.sets - 1, 1))
     start = (strength * (shares.shape[0] - 1)).astype(jnp.int32)
     steps = start * jnp.arange(numbers.chain, -1, -1) // numbers.chain
-    color, mask, _ = pictures(config, prior, model, upkeep, step, views)
+    color, mask = pictures(config, model, upkeep, step, views)
     latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
+    together = with_views(prior, len(latents))
     told = frozen | {"contexts": frozen["fit_contexts"]}
-    estimate = clean_estimate(config, prior, told, views.seen)
+    estimate = clean_estimate(at_rest(config), together, told, views.seen)
     as_clean = prior.schedule.replace(prediction="sample")
 
     def down(z, pair):
@@ -140,17 +158,25 @@ def sample_set(
         z, _ = jax.lax.scan(down, z, (steps[:-1], steps[1:]))
         return estimate(z, steps[-1])
 
+    def read(latents):
+        color = prior.decode(frozen["prior"], latents)
+        mask = jnp.ones(color.shape[:-1])
+        if prior.decode_mask is not None:
+            mask = prior.decode_mask(frozen["prior"], latents)
+        return jnp.clip(jnp.concatenate([color, mask[..., None]], axis=-1), 0.0, 1.0)
+
     key = _key(config, "noise", number)
-    read_mask = prior.decode_mask
-    if read_mask is None or numbers.tries == 1:
-        return attempt(key)
-    sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
-
-    def agree(latents):
-        return hull_agreement(views.camera, read_mask(frozen["prior"], latents))
-
-    agreement = jax.lax.map(agree, sets)  # one hull at a time is held
-    return sets[jnp.argmax(agreement)]
+    if not prior.has_alpha or numbers.tries == 1:
+        drawn = read(attempt(key))
+    else:
+        tries = jax.random.split(key, numbers.tries)
+        sets = jax.lax.map(lambda key: read(attempt(key)), tries)
+        # one hull at a time is held
+        agreement = jax.lax.map(
+            lambda drawn: hull_agreement(views.camera, drawn[..., 3]), sets
+        )
+        drawn = sets[jnp.argmax(agreement)]
+    return resize(drawn, (config.csd.resolution, config.csd.resolution))
 
 
 def hull_agreement(
@@ -186,26 +212,49 @@ def fit_gradient(
     frozen: dict,
     step: Int[Array, ""],
 ) -> tuple[Model, Metrics]:
-    """Gradient of the distance to a sampled set in the rest shape and its colors.
+    """Gradient of the distance to the sampled sets in the rest shape and its colors.
 
-    The sets drawn so far take turns.
+    Half the mean squared distance of masks, and ``fit.color`` times that of colors (of
+    colors alone, for a prior without masks). As many pixels as a group of views has,
+    one in ``csd.thinning``, are drawn by chance from all that has been sampled.
     """
-    number = step % jnp.maximum(upkeep["fit_count"], 1)
-    views = fit_views(config, prior, upkeep, number)
-    still = at_rest(config)
+    numbers, still = config.fit, at_rest(config)
+    views = all_views(config, prior, upkeep, 0, numbers.sets * numbers.rings)
     moving, whole = split_moving(model, still.csd.moves)
+    side = config.csd.resolution
+    group = prior.num_views * side**2
+    count = group // config.csd.thinning
     key = _key(config, "rays", step)
+    # no pixel has this number: its own draws are others
+    key_of_pixels = jax.random.fold_in(key, views.camera.focal.shape[0] * side**2)
+    pool = upkeep["fit_count"] * numbers.rings * group
+    place = (jnp.arange(count) + jax.random.uniform(key_of_pixels, (count,))) / count
+    index = jnp.minimum((place * pool).astype(jnp.int32), jnp.maximum(pool - 1, 0))
+    wanted = upkeep["fit_pictures"].reshape(-1, 4)
+    chunk = chunk_rays(config, count)
 
-    def draw(moving: list[Array], index: Int[Array, "r"]):
-        return draw_rays(still, whole(moving), upkeep, step, views, key, index)[:2]
+    def error(moving: list[Array], part: tuple[Array, Array]):
+        index, weight = part
+        model = whole(moving)
+        color, mask, lost = draw_rays(still, model, upkeep, step, views, key, index)
+        color = color + (1.0 - mask[:, None]) * GRAY
+        far = jnp.mean((color - wanted[index, :3]) ** 2, axis=-1)
+        if prior.has_alpha:
+            far = numbers.color * far + (mask - wanted[index, 3]) ** 2
+        return jnp.sum(weight * 0.5 * far), (jnp.sum(weight * mask), lost[0])
 
-    def loss(color, mask):
-        latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
-        return distill_loss(latents, upkeep["fit_latents"][number])
+    def add(total, part):
+        (value, (opacity, lost)), grads = jax.value_and_grad(error, has_aux=True)(
+            moving, part
+        )
+        return jax.tree.map(jnp.add, total, (grads, value, opacity, lost)), None
 
-    color, mask, lost = pictures(config, prior, stop(model), upkeep, step, views)
-    value, pull = jax.value_and_grad(loss, argnums=(0, 1))(color, mask)
-    grads = pulled(still, draw, moving, pull, key)
+    parts = tuple(
+        interleaved(x, chunk=chunk, mode=mode).reshape(-1, chunk)
+        for x, mode in ((index, "edge"), (jnp.full(count, 1.0 / count), "constant"))
+    )
+    nothing = (jax.tree.map(jnp.zeros_like, moving), *jnp.zeros((3,)))
+    (grads, value, opacity, lost), _ = jax.lax.scan(add, nothing, parts)
     zero = jax.tree.map(jnp.zeros_like, model)
-    seen = {"loss/csd": value, "csd/opacity": jnp.mean(mask), "csd/overflow": lost}
+    seen = {"loss/csd": value, "csd/opacity": opacity, "csd/overflow": lost}
     return split_moving(zero, still.csd.moves)[1](grads), seen
