@@ -47,9 +47,9 @@ def default() -> ConfigDict:
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
             fit=dict(  # of the rest shape to sampled sets of views, at first
-                steps=300,
+                steps=400,
                 sets=1,  # one after the other, each from the shape of the last ones
-                rings=2,  # of cameras in a set, that the prior draws together
+                rings=3,  # of cameras in a set, that the prior draws together
                 elevation_deg=(5.0, 30.0),  # of the first and the last ring
                 guidance=2.0,
                 color=1.0,  # weight of drawn colors beside drawn outlines
@@ -70,7 +70,7 @@ def default() -> ConfigDict:
     made.scene = ConfigDict(
         dict(
             field=dict(
-                beta=((0.0, 0.015), (0.6, 0.012), (1.0, 0.007)),
+                beta=((0.0, 0.015), (0.5, 0.009), (1.0, 0.004)),
                 detail=((0.0, 0.65), (1.0, 0.85)),  # what 64 pixels can teach
             ),
             bones=dict(reach=1e6),  # the new shape may lie farther from the bones
@@ -126,7 +126,7 @@ def default() -> ConfigDict:
         dict(
             stage="generate",
             seed=0,
-            steps=420,
+            steps=500,
             rigid=0,
             refresh_every=20,
             log_every=20,

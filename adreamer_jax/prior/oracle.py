@@ -50,4 +50,5 @@ def oracle_prior(
         latent_shape=(image_size, image_size, 3),
         num_views=num_views,
         is_random=False,
+        denoise_together=lambda views: denoise,  # it knows each view by itself
     )

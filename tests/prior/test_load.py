@@ -115,6 +115,27 @@ def test_views_read_each_other_and_their_cameras(folders):
     assert error(run(latents, turned), plain) > 1e-3
 
 
+def test_a_scene_may_have_more_views(folders):
+    prior, weights = quiet(folders / "pixel")
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), VIEWS)
+    context = prior.embed_text(weights, prior.tokenize(["a fox"] * 8))
+    latents = jax.random.normal(jax.random.key(1), (8, *prior.latent_shape))
+    more = load.with_views(prior, 8)
+    assert more.num_views == 8 and load.with_views(prior, 4) is prior
+    late = jnp.concatenate([T, T])
+    run = lambda p, z: p.denoise(weights, z, late, context, twice)
+    two_scenes, one_scene = run(prior, latents), run(more, latents)
+    changed = latents.at[7].add(1.0)  # of the second scene, where there are two
+    np.testing.assert_array_equal(run(prior, changed)[:4], two_scenes[:4])
+    assert error(run(more, changed)[0], one_scene[0]) > 1e-4
+    # twice the same views: attention sees each key twice, which changes nothing
+    same = jnp.concatenate([latents[:4], latents[:4]])
+    assert error(run(more, same), run(prior, same)) < 1e-5
+    fixed = prior._replace(denoise_together=None)
+    with pytest.raises(ValueError, match="asked for 4 views, got 8"):
+        load.with_views(fixed, 8)
+
+
 def test_pictures_of_other_sizes_are_resized(folders):
     prior, weights = quiet(folders / "pixel")
     image = jnp.full((4, 50, 30, 3), 0.25).at[..., 0].set(0.75)

@@ -25,7 +25,7 @@ def second_recipe(**changes):
     config.generate = load_recipe("generate.py:smoke").generate
     config.generate.csd.update(dict(resolution=8, samples=8, share=1.0))
     config.generate.run.update(dict(steps=STEPS, refresh_every=2))
-    config.generate.fit.steps = 0
+    config.generate.fit.update(dict(steps=0, sets=2, rings=1, tries=2))
     for key, value in changes.items():
         *path, last = key.split(".")
         place = config.generate
@@ -206,6 +206,7 @@ def test_a_torn_joint_costs(extracted):
     [
         ({"prompt": " "}, "generate.prompt must say what to make"),
         ({"start.shape": "new"}, "generate.start.shape must be one of keep, fresh"),
+        ({"fit.rings": 0}, "generate.fit.rings must be at least 1, got 0"),
         ({"fit.tries": 0}, "generate.fit.tries must be at least 1, got 0"),
         ({"fit.every": -1}, "generate.fit.every must be at least 0, got -1"),
     ],

@@ -5,8 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adreamer_jax.core.camera import orbit, project
+from adreamer_jax.core.camera import facing, orbit, project
+from adreamer_jax.core.image import resize
+from adreamer_jax.prior.load import alpha_code
+from adreamer_jax.prior.oracle import oracle_prior
+from adreamer_jax.scene.field import mirror
 from adreamer_jax.systems.animatable import generation_fit as fit
+from adreamer_jax.systems.animatable.distill import draw_rays
+from tests.systems.small import small_model, small_upkeep
 from tests.systems.test_generation import second_recipe
 
 
@@ -46,6 +52,122 @@ def test_sets_are_drawn_evenly_over_the_fit_and_never_after_it():
     assert {k: v for k, v in due.items() if v is not None} == {0: 0, 2: 1, 5: 2, 7: 3}
     config.fit.steps = 0
     assert fit.set_due(config, 0) is None
+
+
+def knowing(side=8, views=4):
+    """An oracle with alpha: its weights are the codes of all views."""
+    blind = oracle_prior(lambda w, c: w, image_size=side, num_views=views)
+
+    def denoise(codes, latents, t, context, cameras):
+        clean = jnp.tile(codes, (len(latents) // len(codes), 1, 1, 1))
+        a = blind.schedule.alphas_cumprod[t][:, None, None, None]
+        return (latents - jnp.sqrt(a) * clean) / jnp.sqrt(1.0 - a)
+
+    return blind._replace(
+        encode=lambda weights, image, mask=None: alpha_code(image, mask),
+        decode=lambda weights, latents: 0.5 * latents[..., :3] + 0.5,
+        decode_mask=lambda weights, latents: 0.5 * latents[..., 3] + 0.5,
+        denoise=denoise,
+        denoise_together=lambda count: denoise,
+        latent_shape=(side, side, 4),
+    )
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A small model, and a recipe with two rings of four views."""
+    config = second_recipe(**{"fit.steps": 4, "fit.rings": 2, "fit.sets": 1})
+    return config, small_model(), small_upkeep(config)
+
+
+def test_rings_stand_between_each_other_and_the_first_sees_the_front(scene):
+    config, model, upkeep = scene
+    upkeep = upkeep | {"front": jnp.float32(0.7)}
+    views = fit.all_views(config, knowing(), model.field, upkeep, 0, 2)
+    matrix = np.asarray(views.camera.camera_from_object, np.float64)
+    away = np.linalg.inv(matrix)[:, :3, 3] - np.asarray(upkeep["aim_rest"][:3])
+    away = away @ np.asarray(facing(jnp.array([0.0, 1.0, 0.0]), 0.7)).T
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    azimuth = np.degrees(np.arctan2(away[:, 0], away[:, 2])) % 360
+    turned = (azimuth - [0, 90, 180, 270, 45, 135, 225, 315] + 180) % 360 - 180
+    np.testing.assert_allclose(turned, 0.0, atol=1e-3)
+    low, high = config.fit.elevation_deg
+    elevation = np.degrees(np.arcsin(away[:, 1]))
+    np.testing.assert_allclose(elevation, [low] * 4 + [high] * 4, atol=1e-3)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_cameras_stand_about_the_mirror_plane(sign):
+    turn = facing(jnp.array([0.0, 1.0, 0.0]), 0.4)
+    plane = jnp.array([0.9, 0.1, -0.55, 0.07]) * sign  # 10 degrees beside, tilted
+    middle = jnp.array([0.3, -0.1, 0.05])
+    own, onto = fit.upright(plane, turn, middle)
+    np.testing.assert_allclose(own @ own.T, np.eye(3), atol=1e-6)
+    assert float(jnp.linalg.det(own)) == pytest.approx(1.0, abs=1e-6)
+    assert float(jnp.trace(own.T @ turn)) > 1.0 + 2.0 * np.cos(np.radians(20.0))
+    # two cameras at mirrored places of the prior's frame are mirrored in the plane
+    left, right = jnp.array([0.5, 0.2, 1.0]), jnp.array([-0.5, 0.2, 1.0])
+    mirrored = mirror(plane, own.T @ left + onto)
+    np.testing.assert_allclose(mirrored, own.T @ right + onto, atol=1e-6)
+
+
+def test_a_plane_across_the_body_is_not_followed():
+    turn, middle = facing(jnp.array([0.0, 1.0, 0.0]), 0.0), jnp.ones(3)
+    own, onto = fit.upright(jnp.array([0.2, 0.0, 1.0, 0.3]), turn, middle)
+    np.testing.assert_array_equal(own, turn)
+    np.testing.assert_array_equal(onto, middle)
+
+
+def test_a_set_is_what_the_prior_knows(scene):
+    config, model, upkeep = scene
+    prior, side = knowing(), config.csd.resolution
+    pictures = jax.random.uniform(jax.random.key(3), (8, 8, 8, 4))
+    color, mask = pictures[..., :3] * pictures[..., 3:], pictures[..., 3]
+    frozen = {"prior": alpha_code(color, mask), "fit_contexts": jnp.zeros((2, 1, 1))}
+    drawn = jax.jit(lambda number: fit.sample_set(
+        config, prior, frozen, model, upkeep, jnp.array(0), number
+    ))(jnp.array(0))  # fmt: skip
+    over = color + 0.5 * (1.0 - mask[..., None])
+    wanted = jnp.concatenate([over, mask[..., None]], axis=-1)
+    wanted = resize(wanted, (side, side))
+    np.testing.assert_allclose(drawn, wanted, atol=1e-3)
+
+
+def test_the_gradient_of_the_fit_by_a_slow_twin(scene):
+    _, model, upkeep = scene
+    config = second_recipe(
+        **{"fit.steps": 4, "fit.rings": 1, "fit.sets": 1, "csd.thinning": 1}
+    )
+    prior, step = knowing(), jnp.array(2)
+    side = config.csd.resolution
+    wanted = jax.random.uniform(jax.random.key(4), (4, side, side, 4))
+    full = upkeep | {"fit_pictures": wanted, "fit_count": jnp.array(1)}
+    grads, seen = fit.fit_gradient(config, prior, model, full, {}, step)
+    views = fit.ring_views(config, prior, model.field, upkeep, 0)
+    key, still = fit._key(config, "rays", step), fit.at_rest(config)
+
+    def whole(field):
+        rays = jnp.arange(4 * side**2)
+        moved = model.replace(field=field)
+        color, mask, _ = draw_rays(still, moved, upkeep, step, views, key, rays)
+        flat = wanted.reshape(-1, 4)
+        over = color + 0.5 * (1.0 - mask[:, None])
+        far = jnp.mean((over - flat[:, :3]) ** 2, axis=1) * flat[:, 3]
+        p = jnp.clip(mask, 1e-4, 1 - 1e-4)
+        vague = -p * jnp.log(p) - (1 - p) * jnp.log(1 - p)
+        far = config.fit.color * far + (mask - flat[:, 3]) ** 2
+        return jnp.mean(0.5 * far + config.csd.entropy * vague)
+
+    value, twin = jax.value_and_grad(whole)(model.field)
+    assert float(seen["loss/csd"]) == pytest.approx(float(value), rel=1e-4)
+    for name in ("sdf", "color"):
+        for ours, theirs in zip(
+            jax.tree.leaves(getattr(grads.field, name)),
+            jax.tree.leaves(getattr(twin, name)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=2e-6, rtol=2e-3)
+    assert not any(np.any(x) for x in jax.tree.leaves((grads.bones, grads.pose)))
 
 
 def test_each_set_is_seen_from_elsewhere():

@@ -271,19 +271,12 @@ def pulled(
 
 
 def sample_views(
-    config: Any,
-    prior: Prior,
-    upkeep: dict,
-    key: Key,
-    model: Model | None = None,
-    *,
-    toward: Float[Array, "3"] | None = None,
+    config: Any, prior: Prior, upkeep: dict, key: Key, model: Model | None = None
 ) -> Views:
     """Cameras around the posed object at a random frame of the clip.
 
-    The first one stands ``toward`` a direction (in the prior's frame: up is +y, the
-    front +z), if there is one. Where views are to be shown to the prior, it stands
-    where the ``model`` has the camera of that frame, or nearly.
+    Where views are to be shown to the prior, the first one stands where the ``model``
+    has the camera of that frame, or nearly.
 
     They aim at the object's ball in that frame (`upkeep.aims`), and the frame's box
     bounds their rays: a near and far of the clip's own cameras would cut the object.
@@ -299,6 +292,7 @@ def sample_views(
     side = config.csd.resolution
     front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
     turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
+    toward = None
     if config.csd.shown_deg > 0 and model is not None:
         own = clip_cameras(model.pose, frame[None], size=(side, side))
         toward = turn @ away_from(aim[:3], own)[0]

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.nested import laid_over
 from adreamer_jax.core.shares import mean_tree
-from adreamer_jax.prior.load import Prior
+from adreamer_jax.prior.load import Prior, with_views
 from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.scene.skeleton import Skeleton
 from adreamer_jax.systems.animatable import (
@@ -103,6 +103,8 @@ def make_generation(
             pins=Path(cache) / "prior.json",
             fit_contexts=config.fit.suffix,
         )
+        if config.fit.steps > 0:  # raises where the network takes no other number
+            with_views(judge, config.fit.rings * judge.num_views)
         frozen |= heard
     optimizer = make_optimizer(config, partial(begun, config))
     space, count = start_of(config, clip)[1], len(clip.masks)

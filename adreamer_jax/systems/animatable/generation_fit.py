@@ -1,13 +1,15 @@
-"""Fitting to sampled sets of views, before distillation refines the shape.
+"""Fitting to a sampled set of views, before distillation refines the shape.
 
 Random times, noises and cameras average a thin leg away; one sample of all views is a
-single animal. The first set is drawn from noise alone: half of the extracted shape that
-would shine through is half of another animal, and the views would not agree. The rest
-shape is fitted to it, and from the shape that has come of it the next set is drawn,
-from elsewhere and under less noise: the same animal, seen from four sides more. Of some
-tries of each set the one is taken whose outlines agree best with their visual hull. The
-animals stand ("fit.suffix"), as the skeleton at rest does: the legs of one that runs
-are nowhere that a mirrored shape can have them. Letters: v views, s sets.
+single animal. Its views stand in rings about it ("fit.rings"), those of a ring between
+those of the others and higher or lower, and the prior draws all of them at once: its
+attention joins any number of views, though it was trained with one ring, and more views
+of one animal leave less to guess than more animals would. Of some tries the set is
+taken whose outlines agree best with their visual hull. The animals stand
+("fit.suffix"), as the skeleton at rest does: the legs of one that runs are nowhere that
+a mirrored shape can have them. A second set ("fit.sets") is drawn from the shape that
+has come of the first one, from elsewhere and under less noise. Letters: v views of a
+ring, n of all rings of a set.
 """
 
 from __future__ import annotations
@@ -18,23 +20,32 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from adreamer_jax.core.camera import project, with_size
+from adreamer_jax.core.camera import (
+    facing,
+    project,
+    sample_orbit,
+    seen_from,
+    with_size,
+)
 from adreamer_jax.core.image import resize
+from adreamer_jax.core.rotation import normalize
 from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective.distill import noised
+from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.load import GRAY, Prior, with_views
 from adreamer_jax.prior.noise import ddim_step
 from adreamer_jax.render.chunked import interleaved
+from adreamer_jax.scene.field import FieldParams, height
 from adreamer_jax.systems.animatable.distill import (
     Views,
     chunk_rays,
     clean_estimate,
     draw_rays,
     draw_views,
-    sample_views,
+    occupied_box,
     split_moving,
 )
-from adreamer_jax.systems.animatable.model import Model
+from adreamer_jax.systems.animatable.model import Model, stop
 from adreamer_jax.systems.animatable.upkeep import grid_points
 from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics
 
@@ -79,13 +90,17 @@ def at_rest(config: Any) -> Any:
 
 
 def ring_views(
-    config: Any, prior: Prior, upkeep: dict, number: Int[Array, ""] | int
+    config: Any,
+    prior: Prior,
+    field: FieldParams,
+    upkeep: dict,
+    number: Int[Array, ""] | int,
 ) -> Views:
     """The cameras of a ring: all of a set look from evenly between each other.
 
-    The first one of the first set sees the front, the sides and the back: no leg
-    hides another one there, and what is seen is where a skeleton's rest has it.
+    The first ring of the first set sees the front, the sides and the back.
     """
+    numbers, side = config.data.views, config.csd.resolution
     rings, sets = config.fit.rings, config.fit.sets
     ring, drawn = number % rings, number // rings
     share = ring / rings + drawn / (rings * sets)
@@ -94,17 +109,56 @@ def ring_views(
     elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
     level = jnp.cos(elevation)
     toward = [level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)]
-    key = _key(config, "views", drawn)
-    still = at_rest(config)
-    return sample_views(still, prior, upkeep, key, toward=jnp.stack(toward))
+    seen = sample_orbit(
+        _key(config, "views", drawn),
+        views=prior.num_views,
+        size=(side, side),
+        elevation_deg=config.fit.elevation_deg,
+        fov_deg=numbers.fov_deg,
+        fill=numbers.fill,
+        toward=jnp.stack(toward),
+    )
+    front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
+    turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
+    middle, radius = upkeep["aim_rest"][:3], upkeep["aim_rest"][3]
+    if field.spec.symmetric:
+        turn, middle = upright(field.plane, turn, middle)
+    camera = seen_from(seen, turn, middle, radius)
+    seen = with_size(seen, (prior.image_size, prior.image_size))
+    return Views(camera, seen, jnp.zeros(1), occupied_box(upkeep["occupancy"]))
+
+
+def upright(
+    plane: Float[Array, "4"], turn: Float[Array, "3 3"], middle: Float[Array, "3"]
+) -> tuple[Float[Array, "3 3"], Float[Array, "3"]]:
+    """Rotation to the prior's frame and middle of an animal, moved to its mirror plane.
+
+    The prior's animals stand along their own plane. Drawn some degrees beside that of a
+    mirrored shape, an animal and its mirror image would have to be one: legs as thick
+    as both, and no gap between them. A plane that is no nearer to the given middle
+    plane than 30 degrees is another one and left alone.
+    """
+    across = normalize(plane[:3])
+    side = jnp.sum(across * turn[0])
+    across = jnp.sign(side) * across
+    up = normalize(turn[1] - jnp.sum(turn[1] * across) * across)
+    own = jnp.stack([across, up, jnp.cross(across, up)])
+    near = jnp.abs(side) > jnp.cos(jnp.pi / 6.0)
+    onto = middle - height(plane, middle) * normalize(plane[:3])
+    return jnp.where(near, own, turn), jnp.where(near, onto, middle)
 
 
 def all_views(
-    config: Any, prior: Prior, upkeep: dict, first: Int[Array, ""] | int, count: int
+    config: Any,
+    prior: Prior,
+    field: FieldParams,
+    upkeep: dict,
+    first: Int[Array, ""] | int,
+    count: int,
 ) -> Views:
     """So many rings from the first on, as one group of cameras [count v]."""
     numbers = first + jnp.arange(count)
-    rings = jax.vmap(lambda i: ring_views(config, prior, upkeep, i))(numbers)
+    rings = jax.vmap(lambda i: ring_views(config, prior, field, upkeep, i))(numbers)
     joined = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
     camera, seen = joined(rings.camera), joined(rings.seen)
     return Views(camera, seen, rings.time[0], rings.box[0])
@@ -136,7 +190,7 @@ def sample_set(
     """
     numbers = config.fit
     first = number * numbers.rings
-    views = all_views(config, prior, upkeep, first, numbers.rings)
+    views = all_views(config, prior, model.field, upkeep, first, numbers.rings)
     shares = prior.schedule.alphas_cumprod
     strength = ramp(numbers.strength, number / max(numbers.sets - 1, 1))
     start = (strength * (shares.shape[0] - 1)).astype(jnp.int32)
@@ -219,7 +273,8 @@ def fit_gradient(
     one in ``csd.thinning``, are drawn by chance from all that has been sampled.
     """
     numbers, still = config.fit, at_rest(config)
-    views = all_views(config, prior, upkeep, 0, numbers.sets * numbers.rings)
+    rings = numbers.sets * numbers.rings
+    views = all_views(config, prior, stop(model.field), upkeep, 0, rings)
     moving, whole = split_moving(model, still.csd.moves)
     side = config.csd.resolution
     group = prior.num_views * side**2
@@ -240,8 +295,10 @@ def fit_gradient(
         color = color + (1.0 - mask[:, None]) * GRAY
         far = jnp.mean((color - wanted[index, :3]) ** 2, axis=-1)
         if prior.has_alpha:
-            far = numbers.color * far + (mask - wanted[index, 3]) ** 2
-        return jnp.sum(weight * 0.5 * far), (jnp.sum(weight * mask), lost[0])
+            covered = wanted[index, 3]
+            far = numbers.color * covered * far + (mask - covered) ** 2
+        far = 0.5 * far + config.csd.entropy * jax.vmap(opacity_entropy_loss)(mask)
+        return jnp.sum(weight * far), (jnp.sum(weight * mask), lost[0])
 
     def add(total, part):
         (value, (opacity, lost)), grads = jax.value_and_grad(error, has_aux=True)(
