@@ -46,18 +46,15 @@ def default() -> ConfigDict:
             prompt_suffix="",  # said after the prompt
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
-            fit=dict(  # of the rest shape to sampled sets of views, at first
+            fit=dict(  # of the rest shape to a sampled set of views, at first
                 steps=400,
-                sets=1,  # one after the other, each from the shape of the last ones
-                rings=3,  # of cameras in a set, that the prior draws together
+                rings=3,  # of cameras, that the prior draws together
                 elevation_deg=(5.0, 30.0),  # of the first and the last ring
                 guidance=2.0,
-                color=1.0,  # weight of drawn colors beside drawn outlines
-                # of noise, first set to last; at 1 nothing is left of the shape
-                strength=((0.0, 1.0), (0.34, 0.57), (1.0, 0.42)),
                 chain=20,  # DDIM steps
-                tries=8,  # of each set; the most consistent one is taken
-                every=2,  # later on, so manyth step goes on with the sets; 0: none
+                tries=8,  # the most consistent one is taken
+                color=1.0,  # weight of drawn colors beside drawn outlines
+                every=2,  # later on, so manyth step goes on with the set; 0: none
                 suffix=" standing",  # said after the prompt: as the skeleton at rest
             ),
             judge=dict(
@@ -163,7 +160,7 @@ def smoke() -> ConfigDict:
     own = dict(config.generate.csd)
     config.generate.csd.update(load_recipe("extract.py:smoke").csd)
     config.generate.csd.update({name: own[name] for name in ("every", "form")})
-    config.generate.fit.update(dict(steps=2, sets=2, chain=3, tries=2))
+    config.generate.fit.update(dict(steps=2, rings=2, chain=3, tries=2))
     config.generate.run.update(
         dict(steps=6, refresh_every=3, log_every=1, save_every=2, show_every=6)
     )

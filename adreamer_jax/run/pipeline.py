@@ -302,6 +302,7 @@ def render(model: Model, state: TrainState, workdir: Path, **made: Any) -> None:
             if name in model.run
         }
         sides |= {"label": model.label, "kept": model.skeleton}
+        sides |= {"whole": model.stage == GENERATE}
         render(model.system, state, model.frozen, model.clip, workdir, **made, **sides)
 
 

@@ -107,6 +107,24 @@ def sheet(
     return np.asarray(page)
 
 
+def zoom_to_body(asset: Asset, *, margin: float = 0.04) -> float:
+    """What focal lengths are multiplied by, at most one, for the body to be seen whole.
+
+    In all frames; ``margin`` stays free on each side, as a share of the picture. Every
+    two hundredth vertex may lie outside, a speck beside the body.
+    """
+    size, zoom = np.array([asset.size[1], asset.size[0]]), 1.0
+    for vertices, camera, values in zip(
+        asset.posed_vertices, asset.camera_from_object, asset.intrinsics, strict=True
+    ):
+        local = carried(np.asarray(camera, np.float64), np.asarray(vertices))
+        away = np.abs(local[:, :2] / local[:, 2:]) * np.asarray(values[:2])
+        center = np.asarray(values[2:])
+        room = np.minimum(center, size - center) - margin * size
+        zoom = min(zoom, *(room / np.quantile(away, 0.995, axis=0)))
+    return float(zoom)
+
+
 def _save(picture: Int[np.ndarray, "h w 3"], path: Path) -> None:
     with replacing(path) as part:
         Image.fromarray(picture).save(part, optimize=True)
@@ -121,8 +139,11 @@ def _spread(count: int, number: int) -> list[int]:
 class _Stage:
     """What all pictures are made from; big intrinsics are for enlarged pictures."""
 
-    def __init__(self, system, state, frozen, clip, asset, skeleton):
+    def __init__(self, system, state, frozen, clip, asset, skeleton, *, whole=False):
         self.clip, self.asset, self.skeleton = clip, asset, skeleton
+        self.intrinsics = np.array(asset.intrinsics, np.float64)
+        if whole:
+            self.intrinsics[:, :2] *= zoom_to_body(asset)
         self.look = lambda camera, frame: system.render(state, frozen, camera, frame)
         self.center = (asset.vertices.min(0) + asset.vertices.max(0)).astype(float) / 2
         factor = max(1, round(_TALL / asset.size[0]))
@@ -136,7 +157,7 @@ class _Stage:
         share = min(1.0, side / max(asset.size))
         size = (round(asset.size[0] * share), round(asset.size[1] * share))
         zoom = np.array([size[1] / asset.size[1], size[0] / asset.size[0]] * 2)
-        matrix, intrinsics = asset.camera_from_object[frame], asset.intrinsics[frame]
+        matrix, intrinsics = asset.camera_from_object[frame], self.intrinsics[frame]
         return self.look(camera_at(matrix, intrinsics * zoom, size), float(frame))
 
     def around(self, frame: int, angles: np.ndarray, *, side: int) -> list[Picture]:
@@ -170,17 +191,20 @@ def render(
     video_side: int = 128,
     picture_side: int = 192,
     label: str = "",
+    whole: bool = False,
 ) -> None:
     """Write videos/*.mp4 and the final pictures/*.png.
 
     An asset and a skeleton already at hand (from ``export``) save their making. The
     system renders at most so many pixels along a side: its renders take the time.
+    Where ``whole``, the clip's camera is given a wider lens if the body would be cut: a
+    creature may be larger than the animal that was filmed.
     ``kept`` is as of `asset_skeleton`; ``label`` stands before all names, so that two
     stages of one run do not meet.
     """
     asset = system.asset(state, frozen) if asset is None else asset
     skeleton = asset_skeleton(asset, kept) if skeleton is None else skeleton
-    stage = _Stage(system, state, frozen, clip, asset, skeleton)
+    stage = _Stage(system, state, frozen, clip, asset, skeleton, whole=whole)
     videos, pictures = Path(workdir) / "videos", Path(workdir) / "pictures"
     count = len(asset.posed_vertices)
     views = [stage.view(frame, side=video_side) for frame in range(count)]
@@ -268,7 +292,7 @@ def _bones(stage: _Stage, frames: list[int], inputs: list[np.ndarray]) -> list:
             stage.skeleton,
             stage.blobs,
             np.asarray(stage.asset.camera_from_object[frame], np.float64),
-            stage.asset.intrinsics[frame] * stage.scale,
+            stage.intrinsics[frame] * stage.scale,
             frame,
         )
         for frame, picture in zip(frames, faded, strict=True)
@@ -297,7 +321,7 @@ def _skinning(stage: _Stage, frames: list[int]) -> np.ndarray:
         row = []
         for frame in frames:
             camera = turned(asset.camera_from_object[frame], angle, stage.center)
-            view = camera, asset.intrinsics[frame] * stage.scale
+            view = camera, stage.intrinsics[frame] * stage.scale
             row += stage.mesh(asset.posed_vertices[frame], parts, view, stage.big)
         rows.append(row)
     return sheet(rows, ("filmed side", "other side"), [f"frame {f}" for f in frames])

@@ -1,11 +1,13 @@
 """Videos and pictures of a model come out whole and show what they say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from adreamer_jax.run import render as rd
-from adreamer_jax.run.mesh_picture import turned
+from adreamer_jax.run.mesh_picture import carried, turned
 from adreamer_jax.run.video import read_video
 from adreamer_jax.types import Picture
 from tests.run.capsule import make_asset, make_clip, make_system
@@ -62,6 +64,25 @@ def test_sheets_are_readable_pictures(rendered):
     scale = round(256 / asset.size[0])
     assert page.shape[0] >= 2 * asset.size[0] * scale
     assert page.shape[1] >= 5 * asset.size[1] * scale
+
+
+def test_a_wider_lens_shows_a_body_that_is_larger_than_the_picture():
+    asset = make_asset()
+    seen = lambda asset: max(  # of half of the picture, how far the body reaches
+        np.quantile(np.abs(flat[:, :2] / flat[:, 2:]) * f[:2] / f[2:], 0.995)
+        for flat, f in zip(
+            (carried(c, v) for c, v in zip(
+                asset.camera_from_object, asset.posed_vertices, strict=True)),
+            asset.intrinsics, strict=True,
+        )
+    )  # fmt: skip
+    assert rd.zoom_to_body(asset) == 1.0 or seen(asset) > 0.92
+    grown = dataclasses.replace(asset, posed_vertices=2.5 * asset.posed_vertices)
+    zoom = rd.zoom_to_body(grown)
+    assert seen(grown) > 1.0 and zoom < 1.0
+    wide = np.array(grown.intrinsics)
+    wide[:, :2] *= zoom
+    assert seen(dataclasses.replace(grown, intrinsics=wide)) < 0.95
 
 
 def test_typical_camera_is_in_the_middle_of_an_arc():

@@ -25,7 +25,7 @@ def second_recipe(**changes):
     config.generate = load_recipe("generate.py:smoke").generate
     config.generate.csd.update(dict(resolution=8, samples=8, share=1.0))
     config.generate.run.update(dict(steps=STEPS, refresh_every=2))
-    config.generate.fit.update(dict(steps=0, sets=2, rings=1, tries=2))
+    config.generate.fit.update(dict(steps=0, rings=1, tries=2))
     for key, value in changes.items():
         *path, last = key.split(".")
         place = config.generate

@@ -1,4 +1,4 @@
-"""Fitting to sampled sets: each drawn once, of the shape at rest."""
+"""Fitting to a sampled set: drawn once, of the shape at rest."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from tests.systems.small import small_model, small_upkeep
 from tests.systems.test_generation import second_recipe
 
 
-def test_the_sets_have_the_first_steps_and_every_so_manyth_of_the_rest():
+def test_the_set_has_the_first_steps_and_every_so_manyth_of_the_rest():
     config = second_recipe(**{"fit.steps": 5, "fit.every": 3})
     due = lambda: [i for i in range(14) if bool(fit.fit_due(config, i))]
     assert due() == [0, 1, 2, 3, 4, 6, 9, 12]
@@ -44,16 +44,6 @@ def test_the_set_is_of_the_rest_shape_and_moves_the_field_alone():
     assert config.csd.to_dict() == before  # the caller's recipe stays
 
 
-def test_sets_are_drawn_evenly_over_the_fit_and_never_after_it():
-    config = second_recipe()
-    with config.unlocked():
-        config.fit.update(dict(steps=10, sets=4))
-    due = {step: fit.set_due(config, step) for step in range(14)}
-    assert {k: v for k, v in due.items() if v is not None} == {0: 0, 2: 1, 5: 2, 7: 3}
-    config.fit.steps = 0
-    assert fit.set_due(config, 0) is None
-
-
 def knowing(side=8, views=4):
     """An oracle with alpha: its weights are the codes of all views."""
     blind = oracle_prior(lambda w, c: w, image_size=side, num_views=views)
@@ -76,14 +66,14 @@ def knowing(side=8, views=4):
 @pytest.fixture(scope="module")
 def scene():
     """A small model, and a recipe with two rings of four views."""
-    config = second_recipe(**{"fit.steps": 4, "fit.rings": 2, "fit.sets": 1})
+    config = second_recipe(**{"fit.steps": 4, "fit.rings": 2})
     return config, small_model(), small_upkeep(config)
 
 
 def test_rings_stand_between_each_other_and_the_first_sees_the_front(scene):
     config, model, upkeep = scene
     upkeep = upkeep | {"front": jnp.float32(0.7)}
-    views = fit.all_views(config, knowing(), model.field, upkeep, 0, 2)
+    views = fit.set_views(config, knowing(), model.field, upkeep)
     matrix = np.asarray(views.camera.camera_from_object, np.float64)
     away = np.linalg.inv(matrix)[:, :3, 3] - np.asarray(upkeep["aim_rest"][:3])
     away = away @ np.asarray(facing(jnp.array([0.0, 1.0, 0.0]), 0.7)).T
@@ -124,9 +114,8 @@ def test_a_set_is_what_the_prior_knows(scene):
     pictures = jax.random.uniform(jax.random.key(3), (8, 8, 8, 4))
     color, mask = pictures[..., :3] * pictures[..., 3:], pictures[..., 3]
     frozen = {"prior": alpha_code(color, mask), "fit_contexts": jnp.zeros((2, 1, 1))}
-    drawn = jax.jit(lambda number: fit.sample_set(
-        config, prior, frozen, model, upkeep, jnp.array(0), number
-    ))(jnp.array(0))  # fmt: skip
+    draw = jax.jit(lambda field: fit.sample_set(config, prior, frozen, field, upkeep))
+    drawn = draw(model.field)
     over = color + 0.5 * (1.0 - mask[..., None])
     wanted = jnp.concatenate([over, mask[..., None]], axis=-1)
     wanted = resize(wanted, (side, side))
@@ -135,15 +124,13 @@ def test_a_set_is_what_the_prior_knows(scene):
 
 def test_the_gradient_of_the_fit_by_a_slow_twin(scene):
     _, model, upkeep = scene
-    config = second_recipe(
-        **{"fit.steps": 4, "fit.rings": 1, "fit.sets": 1, "csd.thinning": 1}
-    )
+    config = second_recipe(**{"fit.steps": 4, "fit.rings": 1, "csd.thinning": 1})
     prior, step = knowing(), jnp.array(2)
     side = config.csd.resolution
     wanted = jax.random.uniform(jax.random.key(4), (4, side, side, 4))
-    full = upkeep | {"fit_pictures": wanted, "fit_count": jnp.array(1)}
+    full = upkeep | {"fit_pictures": wanted}
     grads, seen = fit.fit_gradient(config, prior, model, full, {}, step)
-    views = fit.ring_views(config, prior, model.field, upkeep, 0)
+    views = fit.set_views(config, prior, model.field, upkeep)
     key, still = fit._key(config, "rays", step), fit.at_rest(config)
 
     def whole(field):
@@ -168,15 +155,6 @@ def test_the_gradient_of_the_fit_by_a_slow_twin(scene):
         ):
             np.testing.assert_allclose(ours, theirs, atol=2e-6, rtol=2e-3)
     assert not any(np.any(x) for x in jax.tree.leaves((grads.bones, grads.pose)))
-
-
-def test_each_set_is_seen_from_elsewhere():
-    config = second_recipe()
-    draw = lambda number: np.asarray(
-        jax.random.normal(fit._key(config, "views", number), (8,))
-    )
-    np.testing.assert_array_equal(draw(1), draw(jnp.asarray(1)))
-    assert np.abs(draw(0) - draw(1)).max() > 0.1
 
 
 @pytest.fixture(scope="module")

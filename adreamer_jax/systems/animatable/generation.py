@@ -41,7 +41,6 @@ from adreamer_jax.systems.animatable.generation_fit import (
     fit_due,
     fit_gradient,
     sample_set,
-    set_due,
 )
 from adreamer_jax.systems.animatable.generation_losses import (
     clip_terms_only,
@@ -118,10 +117,9 @@ def make_generation(
         if front is not None:
             upkeep |= {"front": jnp.asarray(front)}
         if judge is not None and config.fit.steps > 0:
-            drawn = config.fit.sets * config.fit.rings * judge.num_views
+            drawn = config.fit.rings * judge.num_views
             side = config.csd.resolution
             upkeep |= {"fit_pictures": jnp.zeros((drawn, side, side, 4))}
-            upkeep |= {"fit_count": jnp.zeros((), jnp.int32)}
         return fresh.replace(
             params=model, opt_state=optimizer.init(model), upkeep=upkeep
         )
@@ -131,17 +129,9 @@ def make_generation(
             grid, box = refresh_now(state.params, state.step)
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
-        number = set_due(config, step) if "fit_pictures" in state.upkeep else None
-        if number is not None:
-            # the first one from the extracted model, whose colors are not yet gone
-            model = state.params if number else frozen["extracted"]
-            drawn = sample_now(
-                frozen, model, state.upkeep, state.step, jnp.asarray(number)
-            )
-            sets = state.upkeep["fit_pictures"]
-            sets = sets.at[number * len(drawn) : (number + 1) * len(drawn)].set(drawn)
-            more = {"fit_pictures": sets, "fit_count": jnp.asarray(number + 1)}
-            state = state.replace(upkeep=state.upkeep | more)
+        if step == 0 and "fit_pictures" in state.upkeep:
+            drawn = sample_now(frozen, state.params.field, state.upkeep)
+            state = state.replace(upkeep=state.upkeep | {"fit_pictures": drawn})
         return state
 
     system = base._replace(
@@ -173,12 +163,6 @@ def check(config: Any) -> None:
                 f"generate.start.{name} must be one of {', '.join(_STARTS)}, got "
                 f"{config.start[name]!r}; write --config.generate.start.{name}=keep"
             )
-    if config.fit.steps > 0 and not 1 <= config.fit.sets <= config.fit.steps:
-        raise ValueError(
-            f"generate.fit.sets must be in 1 ... generate.fit.steps, which is "
-            f"{config.fit.steps}, got {config.fit.sets}; write "
-            "--config.generate.fit.sets=1, or generate.fit.steps=0 to go without"
-        )
     for name, least in (("rings", 1), ("chain", 1), ("tries", 1), ("every", 0)):
         if config.fit[name] < least:
             raise ValueError(
@@ -279,7 +263,7 @@ def asked(
     key: Key,
     axis: str | None,
 ) -> tuple[Model, Metrics]:
-    """The prior's gradient: toward sampled sets if `fit_due`, else by distillation."""
+    """The prior's gradient: toward the sampled set if `fit_due`, else distillation."""
     model, upkeep = state.params, state.upkeep
 
     def distill():

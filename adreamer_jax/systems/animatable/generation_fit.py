@@ -2,14 +2,12 @@
 
 Random times, noises and cameras average a thin leg away; one sample of all views is a
 single animal. Its views stand in rings about it ("fit.rings"), those of a ring between
-those of the others and higher or lower, and the prior draws all of them at once: its
-attention joins any number of views, though it was trained with one ring, and more views
-of one animal leave less to guess than more animals would. Of some tries the set is
-taken whose outlines agree best with their visual hull. The animals stand
-("fit.suffix"), as the skeleton at rest does: the legs of one that runs are nowhere that
-a mirrored shape can have them. A second set ("fit.sets") is drawn from the shape that
-has come of the first one, from elsewhere and under less noise. Letters: v views of a
-ring, n of all rings of a set.
+those of the others and higher or lower, and the prior draws all of them at once, from
+noise alone: its attention joins any number of views, though it was trained with one
+ring, and more views of one animal leave less to guess than views of more animals. Of
+some tries the set is taken whose outlines agree best with their visual hull. The
+animals stand ("fit.suffix"), as the skeleton at rest does: the legs of one that runs
+are nowhere that a mirrored shape can have them. Letters: v views of a ring, n of all.
 """
 
 from __future__ import annotations
@@ -29,8 +27,6 @@ from adreamer_jax.core.camera import (
 )
 from adreamer_jax.core.image import resize
 from adreamer_jax.core.rotation import normalize
-from adreamer_jax.core.schedule import ramp
-from adreamer_jax.objective.distill import noised
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.load import GRAY, Prior, with_views
 from adreamer_jax.prior.noise import ddim_step
@@ -41,7 +37,6 @@ from adreamer_jax.systems.animatable.distill import (
     chunk_rays,
     clean_estimate,
     draw_rays,
-    draw_views,
     occupied_box,
     split_moving,
 )
@@ -54,23 +49,14 @@ _PURPOSES = ("views", "rays", "noise")
 
 
 def _key(config: Any, purpose: str, number: Int[Array, ""] | int = 0) -> Key:
-    """A key of the run's seed and the set's number alone: what is drawn stays."""
+    """A key of the run's seed and a number alone: what is drawn stays."""
     key = jax.random.fold_in(jax.random.key(config.run.seed), 5)
     key = jax.random.fold_in(key, _PURPOSES.index(purpose))
     return jax.random.fold_in(key, number)
 
 
-def set_due(config: Any, step: int) -> int | None:
-    """Number of the set that is drawn before a step; None: none is."""
-    numbers = config.fit
-    if step >= numbers.steps:
-        return None
-    starts = [i * numbers.steps // numbers.sets for i in range(numbers.sets)]
-    return starts.index(step) if step in starts else None
-
-
 def fit_due(config: Any, step: Int[Array, ""] | int) -> Bool[Array, ""]:
-    """Whether a step belongs to the sets: the first ones all, then every so manyth.
+    """Whether a step belongs to the set: the first ones all, then every so manyth.
 
     Distillation by the caption alone has no end: it would paint green what is yellow.
     """
@@ -89,41 +75,38 @@ def at_rest(config: Any) -> Any:
     return still
 
 
-def ring_views(
-    config: Any,
-    prior: Prior,
-    field: FieldParams,
-    upkeep: dict,
-    number: Int[Array, ""] | int,
-) -> Views:
-    """The cameras of a ring: all of a set look from evenly between each other.
+def set_views(config: Any, prior: Prior, field: FieldParams, upkeep: dict) -> Views:
+    """The cameras of all rings, one ring behind the other.
 
-    The first ring of the first set sees the front, the sides and the back.
+    All look from evenly between each other; the first ring sees the front, the sides
+    and the back. ``fit.elevation_deg`` is that of the first and of the last one.
     """
-    numbers, side = config.data.views, config.csd.resolution
-    rings, sets = config.fit.rings, config.fit.sets
-    ring, drawn = number % rings, number // rings
-    share = ring / rings + drawn / (rings * sets)
-    azimuth = share * 2.0 * jnp.pi / prior.num_views
+    numbers, side, rings = config.data.views, config.csd.resolution, config.fit.rings
     low, high = config.fit.elevation_deg
-    elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
-    level = jnp.cos(elevation)
-    toward = [level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)]
-    seen = sample_orbit(
-        _key(config, "views", drawn),
-        views=prior.num_views,
-        size=(side, side),
-        elevation_deg=config.fit.elevation_deg,
-        fov_deg=numbers.fov_deg,
-        fill=numbers.fill,
-        toward=jnp.stack(toward),
-    )
     front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
     turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
     middle, radius = upkeep["aim_rest"][:3], upkeep["aim_rest"][3]
     if field.spec.symmetric:
         turn, middle = upright(field.plane, turn, middle)
-    camera = seen_from(seen, turn, middle, radius)
+
+    def ring_views(ring: Array) -> tuple[Camera, Camera]:
+        azimuth = ring / rings * 2.0 * jnp.pi / prior.num_views
+        elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
+        level = jnp.cos(elevation)
+        ahead = level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)
+        seen = sample_orbit(
+            _key(config, "views"),
+            views=prior.num_views,
+            size=(side, side),
+            elevation_deg=config.fit.elevation_deg,
+            fov_deg=numbers.fov_deg,
+            fill=numbers.fill,
+            toward=jnp.stack(ahead),
+        )
+        return seen_from(seen, turn, middle, radius), seen
+
+    joined = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+    camera, seen = joined(jax.vmap(ring_views)(jnp.arange(rings)))
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, jnp.zeros(1), occupied_box(upkeep["occupancy"]))
 
@@ -148,87 +131,45 @@ def upright(
     return jnp.where(near, own, turn), jnp.where(near, onto, middle)
 
 
-def all_views(
-    config: Any,
-    prior: Prior,
-    field: FieldParams,
-    upkeep: dict,
-    first: Int[Array, ""] | int,
-    count: int,
-) -> Views:
-    """So many rings from the first on, as one group of cameras [count v]."""
-    numbers = first + jnp.arange(count)
-    rings = jax.vmap(lambda i: ring_views(config, prior, field, upkeep, i))(numbers)
-    joined = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-    camera, seen = joined(rings.camera), joined(rings.seen)
-    return Views(camera, seen, rings.time[0], rings.box[0])
-
-
-def pictures(
-    config: Any, model: Model, upkeep: dict, step: Array, views: Views
-) -> tuple[Float[Array, "n h w 3"], Float[Array, "n h w"]]:
-    """Premultiplied colors and masks of the rest shape from the given cameras."""
-    key = _key(config, "rays", step)
-    return draw_views(at_rest(config), model, upkeep, step, views, key)[:2]
-
-
 def sample_set(
-    config: Any,
-    prior: Prior,
-    frozen: dict,
-    model: Model,
-    upkeep: dict,
-    step: Int[Array, ""],
-    number: Int[Array, ""],
+    config: Any, prior: Prior, frozen: dict, field: FieldParams, upkeep: dict
 ) -> Float[Array, "n h w 4"]:
     """Colors before gray and masks of one animal of the prompt, from all rings.
 
-    The network sees all rings at once, so that they are of one animal. DDIM from the
-    model's picture under so much noise as ``fit.strength`` says; at one nothing of the
-    picture is left. The best of ``fit.tries`` by `hull_agreement`, where the prior
-    knows object from background; else the only one, with masks of one.
+    DDIM; the network sees all rings at once. The best of ``fit.tries`` by
+    `hull_agreement`, where the prior knows object from background; else the only one,
+    with masks of one.
     """
     numbers = config.fit
-    first = number * numbers.rings
-    views = all_views(config, prior, model.field, upkeep, first, numbers.rings)
-    shares = prior.schedule.alphas_cumprod
-    strength = ramp(numbers.strength, number / max(numbers.sets - 1, 1))
-    start = (strength * (shares.shape[0] - 1)).astype(jnp.int32)
-    steps = start * jnp.arange(numbers.chain, -1, -1) // numbers.chain
-    color, mask = pictures(config, model, upkeep, step, views)
-    latents = prior.encode(frozen["prior"], color, mask).astype(jnp.float32)
-    together = with_views(prior, len(latents))
+    views = set_views(config, prior, field, upkeep)
+    together = with_views(prior, numbers.rings * prior.num_views)
     told = frozen | {"contexts": frozen["fit_contexts"]}
     estimate = clean_estimate(at_rest(config), together, told, views.seen)
     as_clean = prior.schedule.replace(prediction="sample")
+    last = prior.schedule.alphas_cumprod.shape[0] - 1
+    steps = last * jnp.arange(numbers.chain, -1, -1) // numbers.chain
 
     def down(z, pair):
         here, there = pair
         return ddim_step(as_clean, estimate(z, here), z, here, there), None
 
     def attempt(key):
-        noise = jax.random.normal(key, latents.shape)
-        z = noised(latents, noise, shares[start])
+        z = jax.random.normal(key, (together.num_views, *prior.latent_shape))
         z, _ = jax.lax.scan(down, z, (steps[:-1], steps[1:]))
-        return estimate(z, steps[-1])
-
-    def read(latents):
+        latents = estimate(z, steps[-1])
         color = prior.decode(frozen["prior"], latents)
         mask = jnp.ones(color.shape[:-1])
         if prior.decode_mask is not None:
             mask = prior.decode_mask(frozen["prior"], latents)
         return jnp.clip(jnp.concatenate([color, mask[..., None]], axis=-1), 0.0, 1.0)
 
-    key = _key(config, "noise", number)
+    key = _key(config, "noise")
     if not prior.has_alpha or numbers.tries == 1:
-        drawn = read(attempt(key))
+        drawn = attempt(key)
     else:
-        tries = jax.random.split(key, numbers.tries)
-        sets = jax.lax.map(lambda key: read(attempt(key)), tries)
-        # one hull at a time is held
-        agreement = jax.lax.map(
-            lambda drawn: hull_agreement(views.camera, drawn[..., 3]), sets
-        )
+        sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
+        agree = lambda drawn: hull_agreement(views.camera, drawn[..., 3])
+        agreement = jax.lax.map(agree, sets)  # one hull at a time is held
         drawn = sets[jnp.argmax(agreement)]
     return resize(drawn, (config.csd.resolution, config.csd.resolution))
 
@@ -266,25 +207,22 @@ def fit_gradient(
     frozen: dict,
     step: Int[Array, ""],
 ) -> tuple[Model, Metrics]:
-    """Gradient of the distance to the sampled sets in the rest shape and its colors.
+    """Gradient of the distance to the sampled set in the rest shape and its colors.
 
     Half the mean squared distance of masks, and ``fit.color`` times that of colors (of
     colors alone, for a prior without masks). As many pixels as a group of views has,
-    one in ``csd.thinning``, are drawn by chance from all that has been sampled.
+    one in ``csd.thinning``, are drawn by chance from all rings.
     """
     numbers, still = config.fit, at_rest(config)
-    rings = numbers.sets * numbers.rings
-    views = all_views(config, prior, stop(model.field), upkeep, 0, rings)
+    views = set_views(config, prior, stop(model.field), upkeep)
     moving, whole = split_moving(model, still.csd.moves)
-    side = config.csd.resolution
-    group = prior.num_views * side**2
-    count = group // config.csd.thinning
+    total = views.camera.focal.shape[0] * config.csd.resolution**2
+    count = total // (numbers.rings * config.csd.thinning)
     key = _key(config, "rays", step)
     # no pixel has this number: its own draws are others
-    key_of_pixels = jax.random.fold_in(key, views.camera.focal.shape[0] * side**2)
-    pool = upkeep["fit_count"] * numbers.rings * group
-    place = (jnp.arange(count) + jax.random.uniform(key_of_pixels, (count,))) / count
-    index = jnp.minimum((place * pool).astype(jnp.int32), jnp.maximum(pool - 1, 0))
+    place = jax.random.uniform(jax.random.fold_in(key, total), (count,))
+    place = (jnp.arange(count) + place) * (total / count)
+    index = jnp.minimum(place.astype(jnp.int32), total - 1)
     wanted = upkeep["fit_pictures"].reshape(-1, 4)
     chunk = chunk_rays(config, count)
 
