@@ -75,39 +75,44 @@ def at_rest(config: Any) -> Any:
     return still
 
 
-def set_views(config: Any, prior: Prior, field: FieldParams, upkeep: dict) -> Views:
-    """The cameras of all rings, one ring behind the other.
+def ring_cameras(config: Any, prior: Prior) -> Camera:
+    """The cameras of all rings as the prior knows them, one ring behind the other.
 
     All look from evenly between each other; the first ring sees the front, the sides
     and the back. ``fit.elevation_deg`` is that of the first and of the last one.
     """
-    numbers, side, rings = config.data.views, config.csd.resolution, config.fit.rings
+    rings, size = config.fit.rings, prior.image_size
     low, high = config.fit.elevation_deg
+
+    def one(ring: Array) -> Camera:
+        azimuth = ring / rings * 2.0 * jnp.pi / prior.num_views
+        elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
+        level = jnp.cos(elevation)
+        ahead = level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)
+        return sample_orbit(
+            _key(config, "views"),
+            views=prior.num_views,
+            size=(size, size),
+            elevation_deg=config.fit.elevation_deg,
+            fov_deg=config.data.views.fov_deg,
+            fill=config.data.views.fill,
+            toward=jnp.stack(ahead),
+        )
+
+    each = jax.vmap(one)(jnp.arange(rings))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), each)
+
+
+def set_views(config: Any, prior: Prior, field: FieldParams, upkeep: dict) -> Views:
+    """The cameras of all rings about the rest shape."""
+    numbers, side = config.data.views, config.csd.resolution
     front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
     turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
     middle, radius = upkeep["aim_rest"][:3], upkeep["aim_rest"][3]
     if field.spec.symmetric:
         turn, middle = upright(field.plane, turn, middle)
-
-    def ring_views(ring: Array) -> tuple[Camera, Camera]:
-        azimuth = ring / rings * 2.0 * jnp.pi / prior.num_views
-        elevation = jnp.radians(low + (high - low) * ring / max(rings - 1, 1))
-        level = jnp.cos(elevation)
-        ahead = level * jnp.sin(azimuth), jnp.sin(elevation), level * jnp.cos(azimuth)
-        seen = sample_orbit(
-            _key(config, "views"),
-            views=prior.num_views,
-            size=(side, side),
-            elevation_deg=config.fit.elevation_deg,
-            fov_deg=numbers.fov_deg,
-            fill=numbers.fill,
-            toward=jnp.stack(ahead),
-        )
-        return seen_from(seen, turn, middle, radius), seen
-
-    joined = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-    camera, seen = joined(jax.vmap(ring_views)(jnp.arange(rings)))
-    seen = with_size(seen, (prior.image_size, prior.image_size))
+    seen = ring_cameras(config, prior)
+    camera = with_size(seen_from(seen, turn, middle, radius), (side, side))
     return Views(camera, seen, jnp.zeros(1), occupied_box(upkeep["occupancy"]))
 
 
@@ -131,43 +136,47 @@ def upright(
     return jnp.where(near, own, turn), jnp.where(near, onto, middle)
 
 
-def sample_set(
-    config: Any, prior: Prior, frozen: dict, field: FieldParams, upkeep: dict
+def draw_set(
+    config: Any, prior: Prior, frozen: dict, seen: Camera, key: Key
 ) -> Float[Array, "n h w 4"]:
-    """Colors before gray and masks of one animal of the prompt, from all rings.
+    """Colors before gray and masks of one animal of the prompt, by DDIM from noise.
 
-    DDIM; the network sees all rings at once. The best of ``fit.tries`` by
-    `hull_agreement`, where the prior knows object from background; else the only one,
-    with masks of one.
+    The network sees all of the views at once. Masks are one for a prior without.
     """
-    numbers = config.fit
-    views = set_views(config, prior, field, upkeep)
-    together = with_views(prior, numbers.rings * prior.num_views)
+    together = with_views(prior, seen.focal.shape[0])
     told = frozen | {"contexts": frozen["fit_contexts"]}
-    estimate = clean_estimate(at_rest(config), together, told, views.seen)
+    estimate = clean_estimate(at_rest(config), together, told, seen)
     as_clean = prior.schedule.replace(prediction="sample")
-    last = prior.schedule.alphas_cumprod.shape[0] - 1
-    steps = last * jnp.arange(numbers.chain, -1, -1) // numbers.chain
+    last, chain = prior.schedule.alphas_cumprod.shape[0] - 1, config.fit.chain
+    steps = last * jnp.arange(chain, -1, -1) // chain
 
     def down(z, pair):
         here, there = pair
         return ddim_step(as_clean, estimate(z, here), z, here, there), None
 
-    def attempt(key):
-        z = jax.random.normal(key, (together.num_views, *prior.latent_shape))
-        z, _ = jax.lax.scan(down, z, (steps[:-1], steps[1:]))
-        latents = estimate(z, steps[-1])
-        color = prior.decode(frozen["prior"], latents)
-        mask = jnp.ones(color.shape[:-1])
-        if prior.decode_mask is not None:
-            mask = prior.decode_mask(frozen["prior"], latents)
-        return jnp.clip(jnp.concatenate([color, mask[..., None]], axis=-1), 0.0, 1.0)
+    z = jax.random.normal(key, (together.num_views, *prior.latent_shape))
+    z, _ = jax.lax.scan(down, z, (steps[:-1], steps[1:]))
+    latents = estimate(z, steps[-1])
+    color = prior.decode(frozen["prior"], latents)
+    mask = jnp.ones(color.shape[:-1])
+    if prior.decode_mask is not None:
+        mask = prior.decode_mask(frozen["prior"], latents)
+    return jnp.clip(jnp.concatenate([color, mask[..., None]], axis=-1), 0.0, 1.0)
 
-    key = _key(config, "noise")
-    if not prior.has_alpha or numbers.tries == 1:
-        drawn = attempt(key)
+
+def sample_set(
+    config: Any, prior: Prior, frozen: dict, field: FieldParams, upkeep: dict
+) -> Float[Array, "n h w 4"]:
+    """What the rest shape is fitted to: the best of ``fit.tries`` sets of views.
+
+    By `hull_agreement`, where the prior knows object from background; else the first.
+    """
+    views, key = set_views(config, prior, field, upkeep), _key(config, "noise")
+    draw = lambda key: draw_set(config, prior, frozen, views.seen, key)
+    if not prior.has_alpha or config.fit.tries == 1:
+        drawn = draw(key)
     else:
-        sets = jax.lax.map(attempt, jax.random.split(key, numbers.tries))
+        sets = jax.lax.map(draw, jax.random.split(key, config.fit.tries))
         agree = lambda drawn: hull_agreement(views.camera, drawn[..., 3])
         agreement = jax.lax.map(agree, sets)  # one hull at a time is held
         drawn = sets[jnp.argmax(agreement)]
