@@ -42,7 +42,7 @@ def default() -> ConfigDict:
         dict(
             source="",  # work folder of the extraction; empty: the run's own
             motion="",  # work folder of another extraction whose motion is taken
-            prompt="a brown bear",
+            prompt="a pink pig",
             prompt_suffix="",  # said after the prompt
             negative_prompt="",
             start=dict(shape="keep", color="fresh"),  # of the extracted, or "fresh"
