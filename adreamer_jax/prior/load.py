@@ -96,10 +96,8 @@ class _Network(NamedTuple):
     """A UNet as a function, and the widths by which other parts must fit it."""
 
     shapes: Params
-    output: (
-        # (params, latents, t, context, cameras, views) -> what it was trained for
-        Callable
-    )
+    # (params, latents, t, context, cameras, views) -> what it was trained for
+    output: Callable
     num_views: int
     channels: int
     context_width: int
