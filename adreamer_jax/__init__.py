@@ -45,7 +45,13 @@ from adreamer_jax.scene.field import (
     query,
     signed_distance,
 )
-from adreamer_jax.scene.warp import dual_blend, linear_blend, to_posed, to_rest
+from adreamer_jax.scene.warp import (
+    dual_blend,
+    linear_blend,
+    preimage,
+    to_posed,
+    to_rest,
+)
 
 # nouns
 from adreamer_jax.types import (
@@ -104,6 +110,7 @@ __all__ = [
     "orbit",
     "pixel_centers",
     "posed_from_rest",
+    "preimage",
     "project",
     "query",
     "read_clip",

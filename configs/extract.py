@@ -139,6 +139,8 @@ def default() -> ConfigDict:
             chunk=2048,
             picture_samples=96,
             picture_share=0.25,  # slots of a picture's chunk, as a share of its samples
+            inverse_steps=0,  # from the backward warp to the inverse of the forward one
+            inverse_gap=0.02,  # what that misses by more, in field space, is empty
         )
     )
     config.loss = ConfigDict(

@@ -77,6 +77,8 @@ def default() -> ConfigDict:
         dict(
             grow_until=0.8,  # until this part of the run, space counts that is
             grow_reach=0.12,  # ... no farther from the surface than this
+            inverse_steps=3,  # the backward warp was taught with another shape
+            inverse_gap=0.02,
         )
     )
     made.csd = first.csd
@@ -126,6 +128,7 @@ def default() -> ConfigDict:
             steps=500,
             rigid=0,
             refresh_every=20,
+            mesh_level=2.5,  # thin parts are soft: at 1, ears that one sees are missing
             log_every=20,
             save_every=100,
             show_every=100,
@@ -144,6 +147,7 @@ def paper() -> ConfigDict:
     made.scene.field.beta = ((0.0, 0.02), (1.0, 0.005))
     made.scene.field.detail = ()
     made.fit.steps = 0
+    made.render.inverse_steps, made.run.mesh_level = 0, 1.0  # as published
     made.loss.update(dict(csd=1.0, eikonal=0.02, smooth=0.02))
     made.optimizer.rates.update(first.optimizer.rates)
     made.optimizer.rates.update(dict(camera=0.0, focal=0.0, plane=0.0))

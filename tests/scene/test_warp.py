@@ -135,6 +135,79 @@ def test_gradients_are_finite_at_rest_and_reach_the_motion(points, blend):
         assert np.all(np.isfinite(leaf)) and np.any(leaf)
 
 
+def carried_back(bones, motion, there, blend, **how):
+    guess, _, _ = warp.to_rest(bones, motion, there, blend=blend, with_delta=False)
+    return warp.preimage(
+        bones, motion, there, guess, blend=blend, with_delta=False, **how
+    )
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_the_preimage_is_what_the_forward_warp_carried(points, blend):
+    bones, motion = make(), motions(2, 4, size=0.1)
+    bones = bones.replace(log_scale=jnp.full_like(bones.log_scale, jnp.log(0.5)))
+    there, _, _ = warp.to_posed(bones, motion, points, blend=blend, with_delta=False)
+    guess, _, _ = warp.to_rest(bones, motion, there, blend=blend, with_delta=False)
+    back, gap = carried_back(bones, motion, there, blend, steps=4)
+    off = lambda rest: np.linalg.norm(rest - points, axis=-1)
+    assert off(guess).max() > 0.05
+    assert np.asarray(gap).max() < 1e-3
+    assert off(back).max() < 1e-4
+
+
+def test_the_gap_tells_that_no_preimage_was_found():
+    """Between two sharp bones that part, all of the way is one thin sheet at rest."""
+    center = jnp.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    spec = BonesSpec(count=2, delta_width=8)
+    bones = init_bones(jax.random.key(0), spec, center=center, scale=jnp.full(2, 0.1))
+    apart = rigid.identity((1, 2)).replace(
+        translation=jnp.array([[[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
+    )
+    points = jnp.array([[[-1.5, 0.0, 0.0], [1.5, 0.0, 0.0], [0.02, 0.0, 0.0]]])
+    rest, gap = carried_back(bones, apart, points, warp.dual_blend)
+    close(rest[0, :2], center)
+    close(gap[0, :2], 0.0)
+    assert gap[0, 2] > 0.5
+    assert np.all(np.isfinite(rest))
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+@pytest.mark.parametrize("moved", ["points", "turn", "center"])
+def test_the_gradient_of_the_preimage_is_that_of_finite_differences(moved, blend):
+    at = dict(
+        points=jax.random.uniform(jax.random.key(7), (1, 5, 3), minval=-0.5),
+        turn=0.2 * jax.random.normal(jax.random.key(8), (1, 4, 3)),
+        center=make().center,
+    )
+
+    def value(changed):
+        now = at | {moved: changed}
+        motion = Rigid(rotation.from_vector(now["turn"]), 0.1 * now["turn"])
+        bones = make().replace(center=now["center"])
+        rest, _ = carried_back(bones, motion, now["points"], blend, steps=12)
+        return jnp.sum(jnp.sin(3.0 * rest))
+
+    step = jax.random.normal(jax.random.key(9), at[moved].shape)
+    ahead, behind = (jax.jit(value)(at[moved] + s * 2e-3 * step) for s in (1.0, -1.0))
+    slope = jnp.sum(jax.jit(jax.grad(value))(at[moved]) * step)
+    assert slope == pytest.approx(float(ahead - behind) / 4e-3, rel=0.02, abs=0.02)
+
+
+def test_a_collapsed_warp_has_finite_gradients():
+    """Two bones turned by half a turn against each other leave no volume between."""
+    turn = jnp.array([[[0.0, 0, 0], [np.pi - 1e-3, 0, 0]]])
+    point = jnp.array([[[0.0, 0.3, 0.0]]])
+    center = jnp.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    spec = BonesSpec(count=2, delta_width=8)
+    bones = init_bones(jax.random.key(0), spec, center=center, scale=jnp.ones(2))
+
+    def pulled(turn):
+        motion = Rigid(rotation.from_vector(turn), jnp.zeros((1, 2, 3)))
+        return jnp.sum(carried_back(bones, motion, point, warp.linear_blend)[0] ** 2)
+
+    assert np.all(np.isfinite(jax.jit(jax.grad(pulled))(turn)))
+
+
 def test_angles_of_motions():
     turn = jnp.array([[0.0, 0, 0], [0.0, 0.7, 0], [3.0, 0, 0]])
     motion = Rigid(rotation.from_vector(turn), jnp.ones((3, 3)))

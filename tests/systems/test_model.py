@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.core import rigid
+from adreamer_jax.scene.bones import posed_from_rest
+from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.systems.animatable import model as models
 from tests.systems.tiny import tiny_recipe
 
@@ -54,6 +56,43 @@ def test_resting_points_have_the_fields_density_and_none_outside(tiny):
     np.testing.assert_allclose(extra.rest, points, atol=1e-5)
     carried = models.carry(config, model, still, points)
     np.testing.assert_allclose(carried, points, atol=1e-5)
+
+
+def test_posed_points_are_where_the_forward_warp_brought_them(tiny):
+    """The backward warp, taught with no clip, leads elsewhere; the inverse does not."""
+    model = tiny.start.params
+    bones, keys = model.bones, jax.random.split(jax.random.key(5), 2)
+    bones = bones.replace(
+        motion=0.1 * jax.random.normal(keys[0], bones.motion.shape),
+        log_scale=jnp.full_like(bones.log_scale, jnp.log(0.5)),
+    )
+    model, time = model.replace(bones=bones), jnp.array([0.2, 0.7])
+    motion = posed_from_rest(bones, time)
+    rest = jax.random.uniform(keys[1], (2, 40, 3), minval=-0.8, maxval=0.8)
+    there = models.carry(tiny.config, model, motion, rest)
+
+    def back(**changes):
+        config = tiny_recipe(**{f"render.{k}": v for k, v in changes.items()})
+        found, held, _, _ = models.carry_back(config, model, motion, time, there)
+        now = models.moment(config, model, jnp.asarray(0))
+        sdf = models.posed_distance(config, model, now, time, there)
+        density, _, _ = models.sample_posed(
+            config, model, now, motion, time, there,
+            with_feature=False, with_visibility=False,
+        )  # fmt: skip
+        off = np.linalg.norm(found - rest, axis=-1).max()
+        return off, np.asarray(held), np.asarray(sdf), np.asarray(density)
+
+    off, held, _, plain = back(inverse_steps=0)
+    assert off > 0.03 and np.all(held) and np.any(plain > 0)
+    off, held, sdf, law = back(inverse_steps=4)
+    assert off < 1e-3 and np.all(held)
+    now = models.moment(tiny.config, model, jnp.asarray(0))
+    expected = signed_distance(model.field, rest.reshape(-1, 3), detail=now.detail)
+    np.testing.assert_allclose(sdf.reshape(-1), expected, atol=5e-3)
+    assert np.any(law > 0)
+    _, held, sdf, law = back(inverse_steps=4, inverse_gap=0.0)
+    assert not np.any(held) and np.all(sdf == 0.5) and np.all(law == 0.0)
 
 
 def test_bones_belong_together_by_matter_or_by_their_side(tiny):

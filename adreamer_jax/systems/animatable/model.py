@@ -25,7 +25,13 @@ from adreamer_jax.scene.field import (
     signed_distance,
 )
 from adreamer_jax.scene.pose import PoseParams
-from adreamer_jax.scene.warp import dual_blend, linear_blend, to_posed, to_rest
+from adreamer_jax.scene.warp import (
+    dual_blend,
+    linear_blend,
+    preimage,
+    to_posed,
+    to_rest,
+)
 from adreamer_jax.types import Array, Bool, Float, Rigid
 
 _MIDDLE = 0.02  # so near the mirror plane a bone belongs to both sides
@@ -101,6 +107,34 @@ def occupied_posed(
     return occupied(upkeep, jnp.where(bony, rest, points))
 
 
+def carry_back(
+    config: Any,
+    model: Model,
+    motion: Rigid,
+    time: Float[Array, "f"],
+    points: Float[Array, "f k 3"],
+) -> tuple[
+    Float[Array, "f k 3"],
+    Bool[Array, "f k"],
+    Float[Array, "f k bones"],
+    Float[Array, "f k bones"] | None,
+]:
+    """Rest positions of posed points, which of them exist, weights and correction.
+
+    By the backward warp alone, all do. Refined, they are where the forward warp comes
+    from, as the moved mesh has it, and where none is found space is empty.
+    """
+    numbers, blend = config.render, BLENDS[config.scene.warp.blend]
+    how: Any = dict(blend=blend, with_delta=config.scene.skin.delta)
+    rest, weights, delta = to_rest(model.bones, motion, points, time=time, **how)
+    held = jnp.ones(points.shape[:-1], bool)
+    if numbers.inverse_steps > 0:
+        steps = numbers.inverse_steps
+        rest, gap = preimage(model.bones, motion, points, rest, steps=steps, **how)
+        held = gap < numbers.inverse_gap
+    return rest, held, weights, delta
+
+
 def sample_posed(
     config: Any,
     model: Model,
@@ -113,18 +147,12 @@ def sample_posed(
     with_visibility: bool,
 ) -> tuple[Float[Array, "f k"], Float[Array, "f k c"], Samples]:
     """Density, channels (color, rest position, features) of posed points."""
-    rest, weights, delta = to_rest(
-        model.bones,
-        motion,
-        points,
-        time=time,
-        blend=BLENDS[config.scene.warp.blend],
-        with_delta=config.scene.skin.delta,
-    )
+    rest, held, weights, delta = carry_back(config, model, motion, time, points)
     shaded = _shade(
         model, now, rest, with_feature=with_feature, with_visibility=with_visibility
     )
     law, channels, sdf, visibility = shaded
+    law = jnp.where(held, law, 0.0)
     return law, channels, Samples(rest, sdf, weights, delta, visibility)
 
 
@@ -185,18 +213,11 @@ def posed_distance(
     time: Float[Array, "f"],
     points: Float[Array, "f k 3"],
 ) -> Float[Array, "f k"]:
-    """Signed distance at the rest positions of posed points."""
+    """Signed distance at the rest positions of posed points; 0.5 where none exists."""
     motion = posed_from_rest(model.bones, time)
-    rest, _, _ = to_rest(
-        model.bones,
-        motion,
-        points,
-        time=time,
-        blend=BLENDS[config.scene.warp.blend],
-        with_delta=config.scene.skin.delta,
-    )
+    rest, held, _, _ = carry_back(config, model, motion, time, points)
     sdf = signed_distance(model.field, rest.reshape(-1, 3), detail=now.detail)
-    return sdf.reshape(points.shape[:2])
+    return jnp.where(held, sdf.reshape(points.shape[:2]), 0.5)
 
 
 def joined_bones(
