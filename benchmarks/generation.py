@@ -7,6 +7,7 @@ Every arm, source and prompt is a work folder RUNS/<arm>/<source>-<prompt>; what
 finished is not run again. The examiner names the species and the color of a creature
 by all its pictures (the whole motion from four sides; the rest shape from all around);
 the embedded judge looks for each picture's own prompt among the twelve (R-Precision).
+The moved mesh, which is what is exported, ought to have the outlines of the renders.
 The arm "static" is plain score distillation from the prompt alone: a fresh shape in
 canonical space, no skeleton, no sampled set.
 """
@@ -50,7 +51,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.bone_skin": 0.0,
     },
 }
-FIGURES = ("species", "color", "r_precision")
+FIGURES = ("species", "color", "r_precision", "mesh_iou")
 
 
 def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
@@ -75,12 +76,16 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     section = config.generate.run
     state = train(model.system, model.frozen, section, workdir, stage="generate")
     asset = model.system.asset(state, model.frozen)
-    videos = pictures_of(model.system, state, model.frozen, asset, side=64, most=12)
+    videos, agreement = pictures_of(
+        model.system, state, model.frozen, asset, side=64, most=12
+    )
     around = rest_pictures(asset, side=64)
     kinds = {"rest": np.stack([around[0::2], around[1::2]])}
     if config.generate.csd.space == "posed":
         kinds["motion"] = np.stack(list(videos.values()), axis=1)
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
+    if "motion" in out:
+        out["motion"]["mesh_iou"] = 100.0 * agreement
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
     np.savez_compressed(workdir / "judged.npz", **kinds)
     return out
@@ -120,7 +125,7 @@ def named_by(found: Any) -> tuple[str, str]:
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
     """A row an arm, source and kind of pictures; then what was said of each prompt."""
     head = ["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
-            "prompts"]  # fmt: skip
+            "mesh's outlines, IoU %", "prompts"]  # fmt: skip
     lines, details = [], []
     for arm in arms:
         for source in sources:
@@ -133,7 +138,7 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
             for kind in ("motion", "rest"):
                 rows = [v[kind] for v in found.values() if kind in v]
                 if rows:
-                    means = [float(np.mean([r[f] for r in rows])) for f in FIGURES]
+                    means = [_mean([r[f] for r in rows if f in r]) for f in FIGURES]
                     lines.append([arm, name, kind, *means, len(rows)])
             said = [
                 f"{asked}: {' '.join(v.get('motion', v['rest'])['said'][::-1])}"
@@ -141,6 +146,10 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
             ]
             details.append(f"{arm}, {name}: {'; '.join(said)}")
     return markdown(head, lines) + "\n\n" + "\n".join(details)
+
+
+def _mean(values: Sequence[float]) -> float | str:
+    return float(np.mean(values)) if values else ""
 
 
 def main() -> None:

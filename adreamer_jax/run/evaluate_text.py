@@ -15,11 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.core.camera import orbit
+from adreamer_jax.core.zbuffer import face_map
 from adreamer_jax.run.evaluate import write_evaluation
 from adreamer_jax.run.mesh_picture import carried, mesh_pictures
 from adreamer_jax.run.progress import say
+from adreamer_jax.run.score import mask_iou
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
-from adreamer_jax.types import Asset, Camera, Float, Params, System, TrainState
+from adreamer_jax.types import (
+    Asset,
+    Bool,
+    Camera,
+    Float,
+    Int,
+    Params,
+    System,
+    TrainState,
+)
 
 __all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of", "rest_pictures"]
 
@@ -59,9 +70,12 @@ def pictures_of(
     *,
     side: int,
     most: int,
-) -> dict[str, Float[np.ndarray, "t h w 3"]]:
-    """The motion from four sides, one video each, over gray."""
-    videos = {}
+) -> tuple[dict[str, Float[np.ndarray, "t h w 3"]], float]:
+    """The motion from four sides, one video each, over gray; the moved mesh's mask IoU.
+
+    The mesh that is exported ought to have the outlines that the renders have.
+    """
+    videos, agreement = {}, []
     frames = frames_of(len(asset.posed_vertices), most)
     around = np.pi * (0.25 + 0.5 * np.arange(4))
     everywhere = np.asarray(asset.posed_vertices).reshape(-1, 3)
@@ -69,7 +83,27 @@ def pictures_of(
         row = [system.render(state, frozen, camera, float(f)) for f in frames]
         filled = [p.color + _GRAY * (1.0 - np.asarray(p.mask)[..., None]) for p in row]
         videos[f"side {i}"] = np.clip(np.stack(filled), 0.0, 1.0).astype(np.float32)
-    return videos
+        for frame, picture in zip(frames, row, strict=True):
+            outline = outline_of(asset.posed_vertices[frame], asset.faces, camera)
+            agreement.append(mask_iou(outline, np.asarray(picture.mask) > 0.5))
+    return videos, float(np.mean(agreement))
+
+
+def outline_of(
+    vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "m 3"], camera: Camera
+) -> Bool[np.ndarray, "h w"]:
+    """The pixels that a mesh in object space covers."""
+    local, values = _seen_by(camera, vertices)
+    return face_map(local, faces, values, camera.size).face >= 0
+
+
+def _seen_by(
+    camera: Camera, vertices: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "4"]]:
+    """Vertices in the camera's space, and its intrinsics."""
+    turn = np.asarray(camera.camera_from_object, np.float64)
+    values = np.concatenate([camera.focal, camera.center]).astype(float)
+    return carried(turn, np.asarray(vertices, np.float64)), values
 
 
 def rest_pictures(
@@ -77,11 +111,9 @@ def rest_pictures(
 ) -> Float[np.ndarray, "count h w 3"]:
     """The rest mesh in its colors from all around, over gray."""
     around = 2.0 * np.pi * np.arange(count) / count
-    vertices = np.asarray(asset.vertices, np.float64)
     pictures = []
-    for camera in cameras_of(vertices, around, side=side):
-        local = carried(np.asarray(camera.camera_from_object, np.float64), vertices)
-        values = np.concatenate([camera.focal, camera.center]).astype(float)
+    for camera in cameras_of(asset.vertices, around, side=side):
+        local, values = _seen_by(camera, asset.vertices)
         size, colors = (side, side), [asset.colors]
         pictures += mesh_pictures(
             local, asset.faces, colors, values, size, background=_GRAY
@@ -109,7 +141,7 @@ def evaluate_text(
         say("no judge is at hand: generate.judge names the folder of a CLIP")
         return None
     asset = system.asset(state, frozen)
-    videos = pictures_of(system, state, frozen, asset, side=side, most=most)
+    videos, agreement = pictures_of(system, state, frozen, asset, side=side, most=most)
     clip = load_judge(judge)
     figures = [scores(clip, {prompt: video}, among=among) for video in videos.values()]
     numbers = [k for k, v in figures[0].items() if isinstance(v, float)]
@@ -118,6 +150,7 @@ def evaluate_text(
     del rest["clip_t"]  # of frames of a video alone
     shown = len(next(iter(videos.values())))
     out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
+    out |= {"mesh_iou": agreement}
     out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}
     write_evaluation(Path(workdir), out, stage="generate")
     say(", ".join(f"{k} {out[k]:.1f}" for k in numbers))

@@ -1,5 +1,6 @@
 """The judge sees the whole motion from all sides; its figures stay beside others."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from adreamer_jax.core.camera import project
 from adreamer_jax.run import evaluate_text as et
 from adreamer_jax.run.evaluate import write_evaluation
 from adreamer_jax.run.text_score import Judge
+from adreamer_jax.types import Picture
 from tests.run.capsule import make_asset, make_system
 
 
@@ -32,6 +34,37 @@ def test_the_rest_mesh_is_seen_from_all_around():
     assert np.allclose(pictures[:, 0], 0.5, atol=0.01)  # nothing is cut off
 
 
+def test_renders_agree_with_the_mesh_that_they_show_and_not_with_a_larger_one():
+    asset = make_asset()
+    larger = dataclasses.replace(asset, posed_vertices=1.5 * asset.posed_vertices)
+
+    def render(state, frozen, camera, frame):
+        shown = asset.posed_vertices[round(frame)]
+        mask = et.outline_of(shown, asset.faces, camera).astype(np.float32)
+        return Picture(np.repeat(mask[..., None], 3, -1), mask, mask, None)
+
+    draw = lambda moved, system: et.pictures_of(
+        system._replace(render=render), None, None, moved, side=32, most=3
+    )
+    videos, agreement = draw(asset, make_system(asset))
+    assert [v.shape for v in videos.values()] == [(3, 32, 32, 3)] * 4
+    assert agreement == 1.0
+    assert 0.2 < draw(larger, make_system(asset))[1] < 0.7
+
+
+def test_an_outline_is_where_the_camera_projects_the_mesh():
+    asset = make_asset()
+    (camera,) = et.cameras_of(asset.vertices, (0.7,), side=64)
+    outline = et.outline_of(asset.vertices, asset.faces, camera)
+    pixels, _ = project(camera, jnp.asarray(asset.vertices))
+    column, row = np.asarray(pixels).astype(int).T
+    near = np.pad(outline, 1)
+    near = near[:-2] | near[1:-1] | near[2:]
+    near = near[:, :-2] | near[:, 1:-1] | near[:, 2:]
+    assert near[row, column].all()
+    assert 0.02 < outline.mean() < 0.5
+
+
 def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     asset, seen = make_asset(), []
 
@@ -50,6 +83,7 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
         among=("a ball",), judge="somewhere", side=16, most=3,
     )  # fmt: skip
     assert seen == [(3, 16, 16, 3)] * 4 + [(8, 16, 16, 3)]
+    assert 0.0 <= out["mesh_iou"] <= 1.0
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
     assert known["generate"]["rest"]["clip_score"] == out["clip_score"]
