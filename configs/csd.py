@@ -7,7 +7,7 @@
         --config.prompt="a corgi" --config.generate.prompt="a tiger"
 
 The default size works on the embedded clip with the embedded prior: 23 minutes on two
-cores and 3.1 GB, installation and all products of both stages included. Another prior
+cores and 3.3 GB, installation and all products of both stages included. Another prior
 cannot be shown views: give --config.csd.shown_deg=0 with it. paper has the
 published prior (MVDream), losses and steps, for a GPU; it has not been run to its end.
 smoke is the whole chain in seconds. All settings of the first stage stand in
