@@ -38,18 +38,23 @@ ANIMALS = (
 )
 WRONG = "a green crocodile walking"
 PLAIN = {"scene.field.symmetric": False}
-CSD = {  # what the first stage of configs/csd.py does
-    name: value
-    for name, value in flatten(load_recipe("csd.py").to_dict()).items()
-    if name.startswith("csd.") or name in ("loss.csd", "ramp.csd")
-}
+
+
+def first_stage(recipe: str) -> dict[str, Any]:
+    """What distillation does in the first stage of a recipe."""
+    values = flatten(load_recipe(recipe).to_dict())
+    asked = ("loss.csd", "ramp.csd")
+    return {n: x for n, x in values.items() if n in asked or n.startswith("csd.")}
+
+
+INVENTS, MENDS = first_stage("csd.py:asymmetric"), first_stage("csd.py")
 ARMS: dict[str, dict[str, Any]] = {
     "none": PLAIN,
-    "csd": PLAIN | CSD,
-    "wrong": PLAIN | CSD | {"prompt": WRONG},
+    "csd": PLAIN | INVENTS,
+    "wrong": PLAIN | INVENTS | {"prompt": WRONG},
     "symmetry": {},
-    "symmetry_csd": CSD,
-    "symmetry_wrong": CSD | {"prompt": WRONG},
+    "symmetry_csd": MENDS,
+    "symmetry_wrong": MENDS | {"prompt": WRONG},
 }
 COLUMNS = (  # heading, where it stands, digits
     ("never seen: Chamfer %", "shape.unseen.chamfer_percent", 2),

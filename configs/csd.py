@@ -10,7 +10,10 @@ The default size works on the embedded clip with the embedded prior: 23 minutes 
 cores and 3.3 GB, installation and all products of both stages included. Another prior
 cannot be shown views: give --config.csd.shown_deg=0 with it. paper has the
 published prior (MVDream), losses and steps, for a GPU; it has not been run to its end.
-smoke is the whole chain in seconds. All settings of the first stage stand in
+smoke is the whole chain in seconds. asymmetric is the default size for an animal whose
+sides differ, without the mirror plane: there the prior has to invent the side that no
+camera saw, and is asked for more. Where the mirror plane shows that side, it only
+mends. All settings of the first stage stand in
 configs/extract.py, those of the second one in configs/generate.py.
 """
 
@@ -18,31 +21,33 @@ from ml_collections import ConfigDict
 
 from adreamer_jax.run.recipe import load_recipe
 
+_SIZES = ("default", "asymmetric", "paper", "smoke")
+
 
 def get_config(size: str = "default") -> ConfigDict:
     """The recipe at a size: both recipes as one."""
-    if size not in ("default", "paper", "smoke"):
+    if size not in _SIZES:
         raise ValueError(
-            f"the size after the colon must be one of default, paper, smoke, got {size}"
+            f"the size after the colon must be one of {', '.join(_SIZES)}, got {size}"
             "; write --config=configs/csd.py for the default"
         )
-    config = load_recipe(f"extract.py:{size}")
-    second = load_recipe(f"generate.py:{size}")
+    ours = size in ("default", "asymmetric")
+    config = load_recipe("extract.py" if ours else f"extract.py:{size}")
+    second = load_recipe("generate.py" if ours else f"generate.py:{size}")
     config.prior.update(second.prior)
     config.generate = second.generate
-    if size == "default":
-        config.loss.csd = 8.0
+    config.loss.csd = 0.1
+    if ours:
         config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # once there is a shape to show
-        config.csd.update(
-            dict(
-                every=4,
-                shown_deg=8.0,  # the embedded prior completes what the clip shows
-                chain=6,
-                guidance=2.0,
-                time_low=((0.0, 0.85), (0.8, 0.85), (1.0, 0.4)),
-                time_high=((0.0, 0.98), (0.8, 0.98), (1.0, 0.7)),
-            )
+        config.csd.update(  # the embedded prior completes what the clip shows
+            dict(every=4, shown_deg=8.0, chain=6, guidance=2.0)
         )
-    else:
-        config.loss.csd = 0.1
+    if size == "default":
+        config.loss.csd = 2.0
+        config.csd.time_low, config.csd.time_high = ((0.0, 0.4),), ((0.0, 0.7),)
+    if size == "asymmetric":
+        config.scene.field.symmetric = False
+        config.loss.csd = 8.0
+        config.csd.time_low = ((0.0, 0.85), (0.8, 0.85), (1.0, 0.4))
+        config.csd.time_high = ((0.0, 0.98), (0.8, 0.98), (1.0, 0.7))
     return config

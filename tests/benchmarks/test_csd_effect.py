@@ -3,6 +3,7 @@
 import json
 
 from adreamer_jax.data import zoo
+from adreamer_jax.run.recipe import differences, load_recipe
 from benchmarks import csd_effect as effect
 
 
@@ -35,3 +36,14 @@ def test_only_what_all_arms_have_finished_counts(tmp_path):
 def test_nothing_finished_is_a_table_without_figures(tmp_path):
     assert effect.table(tmp_path, ["none"], [0]).splitlines()[2] == "| none | 0 |"
     assert effect.figures(tmp_path) is None
+
+
+def test_only_without_a_mirror_plane_is_the_prior_asked_to_invent_a_side():
+    both = (load_recipe(f"csd.py{size}").to_dict() for size in ("", ":asymmetric"))
+    changed = set(differences(*both))
+    assert changed == {
+        "scene.field.symmetric", "loss.csd", "csd.time_low", "csd.time_high"
+    }  # fmt: skip
+    assert effect.ARMS["csd"].items() >= effect.INVENTS.items()
+    assert effect.ARMS["symmetry_csd"] == effect.MENDS
+    assert effect.INVENTS["loss.csd"] > effect.MENDS["loss.csd"]
