@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from adreamer_jax.run import devices, recipe
+from adreamer_jax.run import devices, recipe, stages
 
 JOBS = (
     *("train", "render", "export", "evaluate", "track", "pose", "view"),
@@ -149,7 +149,7 @@ def _what(values: flags.FlagValues, job: str) -> tuple:
                 "--config must name a recipe, got nothing; "
                 "write --config=configs/extract.py"
             )
-        return recipe.read_recipe(Path(values.workdir)), Path(values.workdir)
+        return stages.reopened(Path(values.workdir)), Path(values.workdir)
     flag: Any = values["config"]
     name = flag.config_filename
     workdir = Path(values.workdir or recipe.default_workdir(name, values.config))

@@ -24,6 +24,7 @@ from adreamer_jax.run.stages import (
     chosen,
     finished,
     label,
+    reopened,
     resolved,
     source_of,
     stages_of,
@@ -66,12 +67,12 @@ def do(
     if is_student(config):
         teach(job, config, workdir)
         return
-    recipe.check_workdir(config, workdir)
+    recipe.check_workdir(config, workdir, whole=job == "train")
     whole = resolved(config)
     stages = (chosen(config, workdir, stage),) if job != "train" else stages_of(config)
     clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
     with alone(workdir / parallel.own_folder()):
-        if parallel.is_first():
+        if job == "train" and parallel.is_first():
             recipe.remember(config, workdir)
         if job == "train":
             everything(whole, workdir, clip, truth)
@@ -269,7 +270,7 @@ def borrowed(motion: str, state: TrainState) -> tuple[Model, TrainState]:
     from adreamer_jax.systems.animatable.generation_retarget import retargeted
 
     folder = Path(motion).expanduser()
-    config = recipe.read_recipe(folder)
+    config = reopened(folder, flag="generate.motion")
     other = build_extraction(config, folder, *read(config))
     say(f"motion of {folder}: {other.clip.name}, {len(other.clip.images)} frames")
     params = retargeted(state.params, trained(other, folder).params)

@@ -90,12 +90,17 @@ def clip_of(config: ConfigDict) -> str:
     return config.to_dict().get("data", {}).get("clip", "")
 
 
-def check_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Refuse a work folder that holds another recipe, and say which keys differ."""
+def check_workdir(config: ConfigDict, workdir: Path, *, whole: bool = True) -> None:
+    """Refuse a work folder that holds another recipe, and say which keys differ.
+
+    Without ``whole`` one of an older version may lack keys.
+    """
     if not (Path(workdir) / "config.json").exists():
         return
-    changes = differences(read_recipe(workdir).to_dict(), config.to_dict())
-    serious = [line for key, line in changes.items() if key not in FREE]
+    kept = read_recipe(workdir).to_dict()
+    changes = differences(kept, config.to_dict())
+    known = changes.keys() if whole else changes.keys() & flatten(kept).keys()
+    serious = [line for key, line in changes.items() if key in known - set(FREE)]
     if serious:
         shown = "; ".join(serious[:6]) + ("; ..." if len(serious) > 6 else "")
         raise ValueError(

@@ -30,31 +30,38 @@ def source_of(config: ConfigDict) -> str:
     return config.to_dict().get(GENERATE, {}).get("source", "")
 
 
-def resolved(config: ConfigDict) -> ConfigDict:
-    """The recipe with the sections of the run that its second stage starts from.
+def reopened(workdir: Path, *, flag: str = "--workdir") -> ConfigDict:
+    """The recipe that a work folder remembers, with today's value for what it lacks.
 
     A run of an older version, whose recipe lacks a key of the model, is refused: with
-    today's value it would be another model. What it lacks of distillation is today's.
+    today's value it would be another model. ``flag`` is what named the folder.
     """
+    kept = recipe.read_recipe(workdir).to_dict()
+    if "scene" not in kept:  # of a network, not of an animal
+        return ConfigDict(kept).lock()
+    two = GENERATE in kept
+    today = recipe.load_recipe("csd.py" if two else "extract.py").to_dict()
+    missing = recipe.flatten({"scene": today["scene"]}).keys()
+    missing -= recipe.flatten({"scene": kept["scene"]}).keys()
+    if missing:
+        raise ValueError(
+            f"{flag} must be a run of this version, got {workdir}, whose "
+            f"recipe does not know {', '.join(sorted(missing))}; extract the clip again"
+        )
+    return ConfigDict(laid_over(today, kept)).lock()
+
+
+def resolved(config: ConfigDict) -> ConfigDict:
+    """The recipe with the sections of the run that its second stage starts from."""
     source = source_of(config)
     if not source:
         return config
-    base = recipe.read_recipe(Path(source).expanduser()).to_dict()
+    base = reopened(Path(source).expanduser(), flag="generate.source").to_dict()
     if base.pop(GENERATE, {}).get("source"):
         raise ValueError(
             f"generate.source must be a run with an extraction of its own, got "
             f"{source}, which starts from another run; name that one"
         )
-    needed: Any = recipe.load_recipe("extract.py")
-    missing = recipe.flatten(needed.scene.to_dict(), "scene.").keys()
-    missing -= recipe.flatten({"scene": base.get("scene", {})}).keys()
-    if missing and "scene" in base:
-        raise ValueError(
-            f"generate.source must be a run of this version, got {source}, whose "
-            f"recipe does not know {', '.join(sorted(missing))}; extract the clip again"
-        )
-    if "csd" in base:
-        base["csd"] = laid_over(needed.csd.to_dict(), base["csd"])
     return ConfigDict(laid_over(base, config.to_dict())).lock()
 
 

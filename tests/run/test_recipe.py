@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from adreamer_jax.run import recipe
 from tests.run.common import write_recipe
@@ -90,3 +92,16 @@ def test_differences_name_added_and_lost_keys():
         "a.b": "a.b was 1, now 'absent'",
         "a.d": "a.d was 'absent', now 2",
     }
+
+
+def test_only_training_asks_for_the_whole_recipe(path, tmp_path):
+    config = recipe.load_recipe(str(path))
+    older = config.to_dict() | {"gone": 1}
+    newer = ConfigDict(config.to_dict() | {"new": 2})
+    recipe.remember(config, tmp_path)
+    recipe.check_workdir(newer, tmp_path, whole=False)
+    with pytest.raises(ValueError, match="new was 'absent', now 2"):
+        recipe.check_workdir(newer, tmp_path)
+    with pytest.raises(ValueError, match="gone was 1, now 'absent'"):
+        (tmp_path / "config.json").write_text(json.dumps(older))
+        recipe.check_workdir(config, tmp_path, whole=False)

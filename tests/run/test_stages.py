@@ -89,6 +89,28 @@ def test_a_source_of_an_older_version_is_refused(tmp_path):
         stages.resolved(config)
 
 
+def test_what_an_older_run_does_not_say_has_the_value_of_today(tmp_path):
+    for name in ("extract.py", "csd.py"):
+        today = load_recipe(name).to_dict()
+        kept = json.loads(json.dumps(today))
+        del kept["render"]["inverse_steps"], kept["run"]["mesh_level"]
+        kept["loss"]["rgb"] = 7.0
+        (tmp_path / "config.json").write_text(json.dumps(kept))
+        whole = stages.reopened(tmp_path)
+        assert whole.loss.rgb == 7.0 and ("generate" in whole) == (name == "csd.py")
+        whole.unlock().loss.rgb = today["loss"]["rgb"]
+        assert whole.to_dict() == today
+    del kept["scene"]["field"]["gap"]
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"^--workdir .* know scene\.field\.gap"):
+        stages.reopened(tmp_path)
+
+
+def test_a_network_is_opened_as_it_is(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"loss": {"mse": 1.0}}))
+    assert stages.reopened(tmp_path).to_dict() == {"loss": {"mse": 1.0}}
+
+
 def test_a_source_must_have_extracted_itself(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(recipe(source="y").to_dict()))
     with pytest.raises(ValueError, match="an extraction of its own"):
