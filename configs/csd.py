@@ -31,20 +31,26 @@ def get_config(size: str = "default") -> ConfigDict:
             f"the size after the colon must be one of {', '.join(_SIZES)}, got {size}"
             "; write --config=configs/csd.py for the default"
         )
-    ours = size in ("default", "asymmetric")
-    config = load_recipe("extract.py" if ours else f"extract.py:{size}")
-    second = load_recipe("generate.py" if ours else f"generate.py:{size}")
+    base = "default" if size == "asymmetric" else size
+    config = load_recipe(f"extract.py:{base}")
+    second = load_recipe(f"generate.py:{base}")
     config.prior.update(second.prior)
     config.generate = second.generate
-    config.loss.csd = 0.1
-    if ours:
-        config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # once there is a shape to show
-        config.csd.update(  # the embedded prior completes what the clip shows
-            dict(every=4, shown_deg=8.0, chain=6, guidance=2.0)
+    if base != "default":
+        config.loss.csd = 0.1
+        return config
+    config.loss.csd = 2.0
+    config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # once there is a shape to show
+    config.csd.update(
+        dict(
+            every=4,
+            shown_deg=8.0,  # the embedded prior completes what the clip shows
+            chain=6,
+            guidance=2.0,
+            time_low=((0.0, 0.4),),
+            time_high=((0.0, 0.7),),
         )
-    if size == "default":
-        config.loss.csd = 2.0
-        config.csd.time_low, config.csd.time_high = ((0.0, 0.4),), ((0.0, 0.7),)
+    )
     if size == "asymmetric":
         config.scene.field.symmetric = False
         config.loss.csd = 8.0

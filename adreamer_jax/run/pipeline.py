@@ -72,9 +72,9 @@ def do(
     stages = (chosen(config, workdir, stage),) if job != "train" else stages_of(config)
     clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
     with alone(workdir / parallel.own_folder()):
-        if job == "train" and parallel.is_first():
-            recipe.remember(config, workdir)
         if job == "train":
+            if parallel.is_first():
+                recipe.remember(config, workdir)
             everything(whole, workdir, clip, truth)
             return
         model = build(whole, workdir, clip, truth, stage=stages[0])

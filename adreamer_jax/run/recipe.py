@@ -93,14 +93,14 @@ def clip_of(config: ConfigDict) -> str:
 def check_workdir(config: ConfigDict, workdir: Path, *, whole: bool = True) -> None:
     """Refuse a work folder that holds another recipe, and say which keys differ.
 
-    Without ``whole`` one of an older version may lack keys.
+    Without ``whole`` the one that it holds may lack keys, as an older version's does.
     """
     if not (Path(workdir) / "config.json").exists():
         return
     kept = read_recipe(workdir).to_dict()
     changes = differences(kept, config.to_dict())
-    known = changes.keys() if whole else changes.keys() & flatten(kept).keys()
-    serious = [line for key, line in changes.items() if key in known - set(FREE)]
+    free = FREE if whole else (*FREE, *(changes.keys() - flatten(kept).keys()))
+    serious = [line for key, line in changes.items() if key not in free]
     if serious:
         shown = "; ".join(serious[:6]) + ("; ..." if len(serious) > 6 else "")
         raise ValueError(
