@@ -23,9 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from extraction import look_up, read_run
+from sweep import first_stage, run
 from timing import table as markdown
-
-from adreamer_jax.run.recipe import flatten, load_recipe
 
 # species and color, walking: kept from the prior's training (a test asks the rule)
 ANIMALS = (
@@ -38,13 +37,6 @@ ANIMALS = (
 )
 WRONG = "a green crocodile walking"
 PLAIN = {"scene.field.symmetric": False}
-
-
-def first_stage(recipe: str) -> dict[str, Any]:
-    """What distillation does in the first stage of a recipe."""
-    values = flatten(load_recipe(recipe).to_dict())
-    asked = ("loss.csd", "ramp.csd")
-    return {n: x for n, x in values.items() if n in asked or n.startswith("csd.")}
 
 
 INVENTS, MENDS = first_stage("csd.py:asymmetric"), first_stage("csd.py")
@@ -136,8 +128,6 @@ def main() -> None:
     if asked.table:
         print(table(asked.runs, arms, seeds))
         return
-    from sweep import run
-
     from adreamer_jax.run import devices
 
     devices.set_backend(devices.CACHE)

@@ -4,7 +4,8 @@
     python benchmarks/extraction.py DIR RUNS/full        the table of an arm
 
 Every pair of arm and clip is a work folder RUNS/<arm>/<clip>, trained by the same code
-as main.py; a finished or interrupted one goes on where it was.
+as main.py; a finished or interrupted one goes on where it was. The clip "embedded" is
+the one that needs no folder.
 """
 
 from __future__ import annotations
@@ -17,19 +18,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from adreamer_jax.run.recipe import flatten, load_recipe
+
+EMBEDDED = "embedded"
+
+
+def first_stage(recipe: str) -> dict[str, Any]:
+    """What distillation does in the first stage of a recipe."""
+    values = flatten(load_recipe(recipe).to_dict())
+    asked = ("loss.csd", "ramp.csd")
+    return {n: x for n, x in values.items() if n in asked or n.startswith("csd.")}
+
 
 ARMS: dict[str, dict[str, Any]] = {
     "full": {},
     "seed1": {"run.seed": 1},
     "seed2": {"run.seed": 2},
+    "csd": first_stage("csd.py"),
+    "csd_seed1": first_stage("csd.py") | {"run.seed": 1},
+    "csd_seed2": first_stage("csd.py") | {"run.seed": 2},
     "no_symmetry": {"scene.field.symmetric": False},
     "no_cameras": {"data.cameras": "constant"},
     "no_flow": {"loss.flow": 0.0},
     "matching": {"loss.match": 0.2, "loss.feature": 0.02},
     "no_cycle": {"loss.cycle": 0.0},
     "no_parallax": {"loss.parallax": 0.0},
+    "no_rank": {"loss.motion_rank": 0.0},
     "no_gap": {"scene.field.gap": 0.0},
     "no_neighbor": {"loss.neighbor": 0.0},
     "ellipsoid": {"scene.field.stance": 2.0},
@@ -46,10 +61,8 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def recipe_of(changes: dict[str, Any], clip: str, size: str) -> Any:
     """The extraction recipe with an arm's changes."""
-    import extract
-
-    config = extract.get_config(size)
-    config.data.clip = clip
+    config = load_recipe(f"extract.py:{size}")
+    config.data.clip = "" if clip == EMBEDDED else clip
     for name, value in changes.items():
         *path, last = name.split(".")
         section = config

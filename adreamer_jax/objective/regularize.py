@@ -147,6 +147,37 @@ def gauge_loss(motion: Rigid, centers: Float[Array, "bones 3"]) -> Float[Array, 
     return jnp.mean(sum(terms))
 
 
+def motion_rank_loss(
+    motion: Rigid, centers: Float[Array, "bones 3"], *, floor: float = 0.003
+) -> Float[Array, ""]:
+    """Nuclear norm of all bones' paths over the clip: few movements mixed, not many.
+
+    A gait is a few movements that all limbs share, each in its own measure and phase.
+    What a hidden limb does is not seen, but it does it in step with the others: its
+    path is a mixture of theirs. The sum of singular values, of which few ones make a
+    small sum, is the usual convex stand-in for their number (low-rank non-rigid
+    structure from motion, e.g. Dai et al., CVPR 2012).
+
+    Per frame and bone, in units of field space; a turn of one radian counts as a shift
+    of .3. Singular values below ``floor`` cost their square only, so that bones at rest
+    have a gradient. Frames are all of the clip's, in any order.
+    """
+    path = rigid.apply(motion, centers) - centers
+    turn = 2.0 * motion.rotation[..., 1:]
+    rows = jnp.concatenate([path, 0.3 * turn], axis=-1).reshape(len(path), -1)
+    if rows.shape[0] > rows.shape[1]:
+        rows = rows.T
+    gram = rows @ rows.T / (len(path) * len(centers))
+    # tr sqrt(G) = min over W of (tr W G + tr W^-1) / 2: with the best W held, value and
+    # gradient are exact, and the decomposition needs no gradient of its own, which it
+    # has not where singular values are equal
+    square, side = jnp.linalg.eigh(jax.lax.stop_gradient(gram))
+    root = jnp.sqrt(jnp.maximum(square, 0.0) + floor**2)
+    weight = (side / root) @ side.T
+    inner = jnp.sum(weight * gram) + floor**2 * jnp.sum(1.0 / root)
+    return 0.5 * (inner + jnp.sum(root)) - floor * len(root)
+
+
 def parallax_loss(
     motion: Rigid,
     centers: Float[Array, "bones 3"],

@@ -45,6 +45,7 @@ TERMS = {
     "camera_prior": (regularize.camera_prior_loss, jnp.zeros((6, 6))),
     "camera_acceleration": (regularize.camera_acceleration_loss, LINE),
     "motion_size": (lambda x: regularize.motion_size_loss(turned(x), CENTERS), REST),
+    "motion_rank": (lambda x: regularize.motion_rank_loss(turned(x), CENTERS), REST),
     "gauge": (lambda x: regularize.gauge_loss(turned(x), CENTERS), REST),
     "neighbor": (lambda x: regularize.neighbor_loss(turned(x), CENTERS, ALL), REST),
 }
@@ -183,9 +184,9 @@ def around(count, turns=0.25):
 
 
 def paths(moved):
-    """Bones of one center each that are carried by [t, bones, 3]."""
-    still = np.tile([1.0, 0.0, 0.0, 0.0], (*moved.shape[:2], 1))
-    return Rigid(*(jnp.asarray(x, jnp.float32) for x in (still, moved)))
+    """Bones that are carried by [t, bones, 3] and do not turn."""
+    still = jnp.tile(jnp.array([1.0, 0.0, 0.0, 0.0]), (*moved.shape[:2], 1))
+    return Rigid(still, jnp.asarray(moved, jnp.float32))
 
 
 def test_a_limb_that_drifts_with_the_camera_is_an_error_of_shape():
@@ -213,6 +214,53 @@ def test_parallax_does_not_pull_at_the_cameras():
     assert np.all(np.asarray(jax.grad(pull)(cameras)) == 0.0)
     turn = lambda x: regularize.parallax_loss(paths(jnp.float32(x)), CENTERS, cameras)
     assert turn(moved) > 0
+
+
+def wandering(key, rank, size=0.1):
+    """Shifts [60, 5, 3] of bones that mix so many movements."""
+    a, b = jax.random.split(key)
+    mixed = jax.random.normal(a, (60, rank)) @ jax.random.normal(b, (rank, 15))
+    return np.asarray(size * mixed / jnp.std(mixed)).reshape(60, 5, 3)
+
+
+def slow_motion_rank(moved, floor=0.003):
+    """Sum of singular values, per frame and bone, each round at zero."""
+    values = np.linalg.svd(np.asarray(moved, np.float64).reshape(len(moved), -1))[1]
+    values /= np.sqrt(moved.shape[0] * moved.shape[1])
+    return np.sum(np.sqrt(values**2 + floor**2) - floor)
+
+
+def test_few_movements_cost_less_than_many_of_the_same_size(key):
+    loss = lambda x: regularize.motion_rank_loss(paths(x), CENTERS)
+    costs = []
+    for rank in (1, 2, 8):
+        moved = wandering(key, rank)
+        costs.append(float(loss(moved)))
+        assert costs[-1] == pytest.approx(slow_motion_rank(moved), rel=1e-3)
+        shuffled = moved[np.random.default_rng(0).permutation(60)]
+        assert loss(shuffled) == pytest.approx(costs[-1], rel=1e-3)
+    assert costs[0] < 0.8 * costs[1] < 0.5 * costs[2]
+    few = moved[:7]  # more numbers a frame than frames
+    assert loss(few) == pytest.approx(slow_motion_rank(few), rel=1e-3)
+
+
+def test_gradient_of_the_rank_is_that_of_its_value(key):
+    moved = jnp.asarray(wandering(key, 3))
+    loss = lambda x: regularize.motion_rank_loss(paths(x), CENTERS)
+    way = jax.random.normal(jax.random.fold_in(key, 1), moved.shape)
+    ahead, behind = (float(loss(moved + s * 1e-2 * way)) for s in (1, -1))
+    slope = float(jnp.sum(jax.grad(loss)(moved) * way))
+    assert slope == pytest.approx((ahead - behind) / 2e-2, rel=2e-2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_of_bones_at_rest_or_all_alike_has_a_gradient(key, rank):
+    moved = jnp.asarray(wandering(key, 1)) if rank else jnp.zeros((60, 5, 3))
+    loss = lambda x: regularize.motion_rank_loss(paths(x), CENTERS)
+    value, slope = jax.value_and_grad(loss)(moved)
+    assert value > -1e-6 and bool(value > 1e-3) == bool(rank)
+    assert np.all(np.isfinite(slope))
+    assert bool(np.any(slope)) == bool(rank)
 
 
 def test_opacities_should_be_all_or_nothing():

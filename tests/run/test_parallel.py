@@ -153,6 +153,52 @@ ONLY_CSD = {
 }
 
 
+def gradients_on(counts, changes, folder, *, double=False):
+    """Gradient and metrics of one step on so many devices each, and the last program.
+
+    ``double`` has all numbers and sums in 64 bits.
+    """
+    with jax.enable_x64(double):
+        config = tiny_recipe(**changes)
+        prior, wanted = (
+            fixed_prior(),
+            jax.random.uniform(jax.random.key(8), (2, 8, 8, 3)),
+        )
+        system, frozen = make(
+            config, tiny_clip(features=5), folder, prior=(prior, wanted)
+        )
+        keep = gradients_kept()
+        system = system._replace(step=partial(train_step, config, keep, prior))
+        state = system.maintain(
+            jax.jit(system.init)(jax.random.key(0), frozen), frozen, 0
+        )
+        if double:
+            state, frozen = jax.tree.map(doubled, (state, frozen))
+        state = state.replace(opt_state=keep.init(state.params))
+        results = []
+        for count in counts:
+            mesh = parallel.make_mesh(count)
+            arguments = (
+                parallel.place(parallel.own(state), mesh),
+                parallel.place(frozen, mesh),
+                parallel.hand_out(jax.random.key(5), mesh),
+            )
+            advance = parallel.make_advance(system, mesh)
+            program = advance.lower(*arguments).compile().as_text()
+            after, metrics = advance(*arguments)
+            found = jax.tree.map(np.asarray, (after.opt_state, metrics))
+            results.append(
+                (np.concatenate([*map(np.ravel, jax.tree.leaves(found[0]))]), found[1])
+            )
+    return results, program
+
+
+def doubled(leaf):
+    """A leaf in 64 bits; what is no float as it was."""
+    single = getattr(leaf, "dtype", None) == jnp.float32
+    return leaf.astype(jnp.float64) if single else leaf
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "limit"), [(ALL_TERMS, 5e-6), (ONLY_CSD, 3e-6)], ids=["all", "csd"]
@@ -163,40 +209,31 @@ def test_eight_devices_have_loss_and_gradient_of_one(tmp_path, changes, limit):
     The prior's groups are summed in another order. So are the second derivatives and
     the large sums of the other terms, at a few times float32's own precision.
     """
-    config = tiny_recipe(**changes)
-    prior, wanted = fixed_prior(), jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
-    clip = tiny_clip(features=5)
-    system, frozen = make(config, clip, tmp_path, prior=(prior, wanted))
-    keep = gradients_kept()
-    system = system._replace(step=partial(train_step, config, keep, prior))
-    state = system.maintain(jax.jit(system.init)(jax.random.key(0), frozen), frozen, 0)
-    state = state.replace(opt_state=keep.init(state.params))
-    results = []
-    for count in (1, 8):
-        mesh = parallel.make_mesh(count)
-        arguments = (
-            parallel.place(parallel.own(state), mesh),
-            parallel.place(frozen, mesh),
-            parallel.hand_out(jax.random.key(5), mesh),
-        )
-        advance = parallel.make_advance(system, mesh)
-        if count > 1:
-            program = advance.lower(*arguments).compile().as_text()
-        after, metrics = advance(*arguments)
-        results.append((after.opt_state, metrics))
-    (one, a), (eight, b) = jax.tree.map(np.asarray, results)
+    ((one, a), (eight, b)), program = gradients_on((1, 8), changes, tmp_path)
     assert set(a) == set(b)
     for name in a:
         np.testing.assert_allclose(b[name], a[name], rtol=2e-5, atol=1e-7, err_msg=name)
     assert float(b["loss"]) == pytest.approx(float(a["loss"]), rel=1e-6)
-    flat = [
-        np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (one, eight)
-    ]
-    error = np.linalg.norm(flat[1] - flat[0]) / np.linalg.norm(flat[0])
+    error = np.linalg.norm(eight - one) / np.linalg.norm(one)
     assert error < limit, error
     sizes = reduced(program)
-    assert sum(size >= len(flat[0]) for size in sizes) == 1, sizes
-    assert sum(sizes) < 2.2 * len(flat[0]) + 10_000  # both gradients, and few numbers
+    assert sum(size >= len(one) for size in sizes) == 1, sizes
+    assert sum(sizes) < 2.2 * len(one) + 10_000  # both gradients, and few numbers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [ALL_TERMS, ONLY_CSD], ids=["all", "csd"])
+def test_only_rounding_tells_eight_devices_from_one(tmp_path, changes):
+    """In 64 bits nothing is left of the difference: keys and shares are the same."""
+    ((one, a), (eight, b)), _ = gradients_on((1, 8), changes, tmp_path, double=True)
+    assert one.dtype == np.float64
+    for name in a:
+        np.testing.assert_allclose(
+            b[name], a[name], rtol=1e-9, atol=1e-12, err_msg=name
+        )
+    np.testing.assert_array_less(
+        np.linalg.norm(eight - one), 1e-9 * np.linalg.norm(one)
+    )
 
 
 def reduced(program):

@@ -295,10 +295,11 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     centers = rest.translation
     put("motion_size", regularize.motion_size_loss, view.motion, centers)
     put("gauge", regularize.gauge_loss, view.motion, centers)
-    if "parallax" in weights:
+    if "parallax" in weights or "motion_rank" in weights:
         times = frame_time(jnp.arange(count, dtype=jnp.float32), count)
         whole = posed_from_rest(bones, times)
         put("parallax", regularize.parallax_loss, whole, centers, root_poses(pose))
+        put("motion_rank", regularize.motion_rank_loss, whole, centers)
     if "neighbor" in weights:
         joined = joined_bones(model, now, tie=config.loss_numbers.tie)
         put("neighbor", regularize.neighbor_loss, view.motion, centers, joined)
