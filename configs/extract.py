@@ -166,7 +166,7 @@ def default() -> ConfigDict:
             camera_prior=0.2,
             camera_acceleration=2000.0,
             motion_size=0.02,
-            motion_rank=0.04,  # few movements in all: hidden limbs go in step
+            motion_rank=0.12,  # few movements in all: hidden limbs go in step
             parallax=25.0,  # more of it hinders motion that is slow in truth
             gauge=1.0,
             neighbor=10.0,
