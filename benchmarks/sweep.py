@@ -63,12 +63,7 @@ def recipe_of(changes: dict[str, Any], clip: str, size: str) -> Any:
     """The extraction recipe with an arm's changes."""
     config = load_recipe(f"extract.py:{size}")
     config.data.clip = "" if clip == EMBEDDED else clip
-    for name, value in changes.items():
-        *path, last = name.split(".")
-        section = config
-        for word in path:
-            section = section[word]
-        section[last] = value
+    config.update_from_flattened_dict(changes)
     return config
 
 

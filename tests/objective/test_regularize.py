@@ -244,6 +244,14 @@ def test_few_movements_cost_less_than_many_of_the_same_size(key):
     assert loss(few) == pytest.approx(slow_motion_rank(few), rel=1e-3)
 
 
+def test_rank_counts_a_turn_of_one_as_a_shift_of_three_tenths(key):
+    turns = wandering(key, 2)
+    motion = turned(jnp.concatenate([turns, jnp.zeros_like(turns)], axis=-1))
+    about_itself = Rigid(motion.rotation, jnp.zeros_like(motion.translation))
+    found = regularize.motion_rank_loss(about_itself, jnp.zeros((5, 3)))
+    assert found == pytest.approx(slow_motion_rank(0.3 * turns), rel=2e-2)
+
+
 def test_gradient_of_the_rank_is_that_of_its_value(key):
     moved = jnp.asarray(wandering(key, 3))
     loss = lambda x: regularize.motion_rank_loss(paths(x), CENTERS)

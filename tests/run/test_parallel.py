@@ -153,30 +153,26 @@ ONLY_CSD = {
 }
 
 
-def gradients_on(counts, changes, folder, *, double=False):
-    """Gradient and metrics of one step on so many devices each, and the last program.
+def gradients(changes, folder, *, double=False):
+    """Gradient and metrics of a step on one device and on eight; the latter's program.
 
     ``double`` has all numbers and sums in 64 bits.
     """
     with jax.enable_x64(double):
         config = tiny_recipe(**changes)
-        prior, wanted = (
-            fixed_prior(),
-            jax.random.uniform(jax.random.key(8), (2, 8, 8, 3)),
-        )
-        system, frozen = make(
-            config, tiny_clip(features=5), folder, prior=(prior, wanted)
-        )
+        prior = fixed_prior()
+        wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
+        clip = tiny_clip(features=5)
+        system, frozen = make(config, clip, folder, prior=(prior, wanted))
         keep = gradients_kept()
         system = system._replace(step=partial(train_step, config, keep, prior))
-        state = system.maintain(
-            jax.jit(system.init)(jax.random.key(0), frozen), frozen, 0
-        )
+        fresh = jax.jit(system.init)(jax.random.key(0), frozen)
+        state = system.maintain(fresh, frozen, 0)
         if double:
             state, frozen = jax.tree.map(doubled, (state, frozen))
         state = state.replace(opt_state=keep.init(state.params))
-        results = []
-        for count in counts:
+        results, program = [], ""
+        for count in (1, 8):
             mesh = parallel.make_mesh(count)
             arguments = (
                 parallel.place(parallel.own(state), mesh),
@@ -184,12 +180,12 @@ def gradients_on(counts, changes, folder, *, double=False):
                 parallel.hand_out(jax.random.key(5), mesh),
             )
             advance = parallel.make_advance(system, mesh)
-            program = advance.lower(*arguments).compile().as_text()
+            if count > 1:
+                program = advance.lower(*arguments).compile().as_text()
             after, metrics = advance(*arguments)
-            found = jax.tree.map(np.asarray, (after.opt_state, metrics))
-            results.append(
-                (np.concatenate([*map(np.ravel, jax.tree.leaves(found[0]))]), found[1])
-            )
+            leaves = map(np.ravel, jax.tree.leaves(after.opt_state))
+            flat = np.concatenate([*leaves])
+            results.append((flat, jax.tree.map(np.asarray, metrics)))
     return results, program
 
 
@@ -209,7 +205,7 @@ def test_eight_devices_have_loss_and_gradient_of_one(tmp_path, changes, limit):
     The prior's groups are summed in another order. So are the second derivatives and
     the large sums of the other terms, at a few times float32's own precision.
     """
-    ((one, a), (eight, b)), program = gradients_on((1, 8), changes, tmp_path)
+    ((one, a), (eight, b)), program = gradients(changes, tmp_path)
     assert set(a) == set(b)
     for name in a:
         np.testing.assert_allclose(b[name], a[name], rtol=2e-5, atol=1e-7, err_msg=name)
@@ -224,7 +220,7 @@ def test_eight_devices_have_loss_and_gradient_of_one(tmp_path, changes, limit):
 @pytest.mark.slow
 def test_only_rounding_tells_the_prior_on_eight_devices_from_one(tmp_path):
     """In 64 bits nothing is left of the difference: keys and shares are the same."""
-    ((one, a), (eight, b)), _ = gradients_on((1, 8), ONLY_CSD, tmp_path, double=True)
+    ((one, a), (eight, b)), _ = gradients(ONLY_CSD, tmp_path, double=True)
     assert one.dtype == np.float64
     for name in a:  # some are said in 32 bits
         np.testing.assert_allclose(b[name], a[name], rtol=1e-6, atol=1e-7, err_msg=name)
