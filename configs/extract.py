@@ -115,8 +115,8 @@ def default() -> ConfigDict:
             bones=dict(
                 count=25,
                 motion="cosine",  # or "mlp", the paper's network of time
-                terms=24,
-                falloff=10.0,
+                terms_per_frame=0.8,  # cosines of motion: a gallop has overtones
+                falloff_per_frame=1 / 6,  # ... the later ones move less and less
                 seed_share=0.2,  # bones start in the shape and in this weak hull
                 seed_reach=0.3,  # ... no farther from the shape than this
                 reach=12.0,  # squared Mahalanobis distance beyond which space is empty
@@ -166,7 +166,7 @@ def default() -> ConfigDict:
             camera_prior=0.2,
             camera_acceleration=2000.0,
             motion_size=0.02,
-            motion_rank=0.12,  # few movements in all: hidden limbs go in step
+            motion_rank=0.3,  # few movements in all: hidden limbs go in step
             parallax=25.0,  # more of it hinders motion that is slow in truth
             gauge=1.0,
             neighbor=10.0,

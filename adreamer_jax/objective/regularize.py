@@ -148,15 +148,22 @@ def gauge_loss(motion: Rigid, centers: Float[Array, "bones 3"]) -> Float[Array, 
 
 
 def motion_rank_loss(
-    motion: Rigid, centers: Float[Array, "bones 3"], *, floor: float = 0.003
+    motion: Rigid,
+    centers: Float[Array, "bones 3"],
+    *,
+    floor: float = 0.003,
+    knee: float = 0.3,
 ) -> Float[Array, ""]:
-    """Nuclear norm of all bones' paths over the clip: few movements mixed, not many.
+    """Weighted nuclear norm of all bones' paths over the clip: few movements mixed.
 
     A gait is a few movements that all limbs share, each in its own measure and phase.
     What a hidden limb does is not seen, but it does it in step with the others: its
     path is a mixture of theirs. The sum of singular values, of which few ones make a
     small sum, is the usual convex stand-in for their number (low-rank non-rigid
-    structure from motion, e.g. Dai et al., CVPR 2012).
+    structure from motion, e.g. Dai et al., CVPR 2012). It makes every movement smaller,
+    the swing itself too, so a singular value counts 1 / (1 + it / (knee times the
+    largest one)), and this weight is held: small movements are drawn to nothing, large
+    ones hardly (reweighting as in Candes et al., J. Fourier Anal. Appl. 2008).
 
     Per frame and bone, in units of field space; a turn of one radian counts as a shift
     of .3. Singular values below ``floor`` cost their square only, so that bones at rest
@@ -168,14 +175,16 @@ def motion_rank_loss(
     if rows.shape[0] > rows.shape[1]:
         rows = rows.T
     gram = rows @ rows.T / (len(path) * len(centers))
-    # tr sqrt(G) = min over W of (tr W G + tr W^-1) / 2: with the best W held, value and
-    # gradient are exact, and the decomposition needs no gradient of its own, which it
-    # has not where singular values are equal
+    # d tr f(G) = tr f'(G) dG: with the decomposition held the gradient is exact, and it
+    # needs none of its own, which it has not where singular values are equal
     square, side = jnp.linalg.eigh(jax.lax.stop_gradient(gram))
     root = jnp.sqrt(jnp.maximum(square, 0.0) + floor**2)
-    weight = (side / root) @ side.T
-    inner = jnp.sum(weight * gram) + floor**2 * jnp.sum(1.0 / root)
-    return 0.5 * (inner + jnp.sum(root)) - floor * len(root)
+    least = knee * root[-1]
+    weight = least / (least + root - floor)
+    slope = (side * (0.5 * weight / root)) @ side.T
+    inner = jnp.sum(slope * gram)
+    value = jnp.sum(weight * (root - floor))
+    return inner - jax.lax.stop_gradient(inner) + value
 
 
 def parallax_loss(

@@ -223,11 +223,14 @@ def wandering(key, rank, size=0.1):
     return np.asarray(size * mixed / jnp.std(mixed)).reshape(60, 5, 3)
 
 
-def slow_motion_rank(moved, floor=0.003):
-    """Sum of singular values, per frame and bone, each round at zero."""
+def slow_motion_rank(moved, weight=None, floor=0.003, knee=0.3):
+    """Weighted sum of singular values, per frame and bone, each round at zero."""
     values = np.linalg.svd(np.asarray(moved, np.float64).reshape(len(moved), -1))[1]
     values /= np.sqrt(moved.shape[0] * moved.shape[1])
-    return np.sum(np.sqrt(values**2 + floor**2) - floor)
+    sizes = np.sqrt(values**2 + floor**2)
+    if weight is None:
+        weight = 1 / (1 + (sizes - floor) / (knee * sizes[0]))
+    return np.sum(weight * (sizes - floor)), weight
 
 
 def test_few_movements_cost_less_than_many_of_the_same_size(key):
@@ -236,12 +239,12 @@ def test_few_movements_cost_less_than_many_of_the_same_size(key):
     for rank in (1, 2, 8):
         moved = wandering(key, rank)
         costs.append(float(loss(moved)))
-        assert costs[-1] == pytest.approx(slow_motion_rank(moved), rel=1e-3)
+        assert costs[-1] == pytest.approx(slow_motion_rank(moved)[0], rel=1e-3)
         shuffled = moved[np.random.default_rng(0).permutation(60)]
         assert loss(shuffled) == pytest.approx(costs[-1], rel=1e-3)
     assert costs[0] < 0.8 * costs[1] < 0.5 * costs[2]
     few = moved[:7]  # more numbers a frame than frames
-    assert loss(few) == pytest.approx(slow_motion_rank(few), rel=1e-3)
+    assert loss(few) == pytest.approx(slow_motion_rank(few)[0], rel=1e-3)
 
 
 def test_rank_counts_a_turn_of_one_as_a_shift_of_three_tenths(key):
@@ -249,16 +252,29 @@ def test_rank_counts_a_turn_of_one_as_a_shift_of_three_tenths(key):
     motion = turned(jnp.concatenate([turns, jnp.zeros_like(turns)], axis=-1))
     about_itself = Rigid(motion.rotation, jnp.zeros_like(motion.translation))
     found = regularize.motion_rank_loss(about_itself, jnp.zeros((5, 3)))
-    assert found == pytest.approx(slow_motion_rank(0.3 * turns), rel=2e-2)
+    assert found == pytest.approx(slow_motion_rank(0.3 * turns)[0], rel=2e-2)
 
 
-def test_gradient_of_the_rank_is_that_of_its_value(key):
-    moved = jnp.asarray(wandering(key, 3))
+def test_gradient_of_the_rank_is_that_of_its_value_with_the_weights_held(key):
+    moved = wandering(key, 3).astype(np.float64)
     loss = lambda x: regularize.motion_rank_loss(paths(x), CENTERS)
-    way = jax.random.normal(jax.random.fold_in(key, 1), moved.shape)
-    ahead, behind = (float(loss(moved + s * 1e-2 * way)) for s in (1, -1))
-    slope = float(jnp.sum(jax.grad(loss)(moved) * way))
-    assert slope == pytest.approx((ahead - behind) / 2e-2, rel=2e-2)
+    way = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), moved.shape))
+    held = slow_motion_rank(moved)[1]
+    ahead, behind = (slow_motion_rank(moved + s * 1e-4 * way, held)[0] for s in (1, -1))
+    slope = float(jnp.sum(jax.grad(loss)(jnp.asarray(moved, jnp.float32)) * way))
+    assert slope == pytest.approx((ahead - behind) / 2e-4, rel=1e-2)
+
+
+def test_rank_shrinks_small_movements_and_leaves_large_ones(key):
+    one, other = jax.random.split(key)
+    frames = jax.random.normal(one, (60, 2))
+    bones = jax.random.normal(other, (15, 2))
+    a, b = jnp.linalg.qr(frames)[0], jnp.linalg.qr(bones)[0]
+    made = lambda sizes: (a * sizes @ b.T * np.sqrt(60 * 5)).reshape(60, 5, 3)
+    loss = lambda sizes: regularize.motion_rank_loss(paths(made(sizes)), CENTERS)
+    swing, shake = jax.grad(loss)(jnp.array([0.1, 0.01]))
+    assert swing == pytest.approx(0.24, abs=0.01)  # 1 / (1 + 1 / .3)
+    assert 3 * swing < shake < 1
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -21,7 +21,7 @@ TINY = {
     "scene.field.grid.finest": 16,
     "scene.field.width": 16,
     "scene.bones.count": 5,
-    "scene.bones.terms": 4,
+    "scene.bones.terms_per_frame": 0.4,
     "render.samples": 12,
     "render.capacity": 192,
     "render.occupancy_cells": 12,

@@ -8,7 +8,7 @@ import pytest
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.optimizer import path_name
 from adreamer_jax.run import parallel
-from adreamer_jax.systems.animatable import bones_later, group_of
+from adreamer_jax.systems.animatable import bones_later, group_of, spec_of_bones
 from configs.extract import get_config
 from tests.systems.tiny import FRAMES, SIZE, tiny_clip
 
@@ -57,6 +57,17 @@ def test_bones_wait_for_the_rigid_phase(tiny, trained):
     state, _ = trained
     assert np.any(state.params.bones.motion)
     assert moved(rigid.params.bones.center, state.params.bones.center)
+
+
+def test_the_shortest_movement_lasts_as_many_frames_in_long_clips_as_in_short_ones():
+    bones = get_config().scene.bones
+    short, long = (spec_of_bones(bones, frames) for frames in (60, 240))
+    assert (short.terms, short.falloff) == (48, 10.0)
+    assert (long.terms, long.falloff) == (192, 40.0)
+    bones.terms_per_frame = 2.0  # more than frames tell apart
+    assert spec_of_bones(bones, 60).terms == 59
+    bones.terms_per_frame = 0.0
+    assert spec_of_bones(bones, 60).terms == 1
 
 
 def test_constants_stay(tiny, trained):

@@ -54,7 +54,7 @@ def tiny_recipe(**changes):
         "scene.field.mlp_width": 16,
         "scene.field.mlp_depth": 4,
         "scene.bones.count": 4,
-        "scene.bones.terms": 6,
+        "scene.bones.terms_per_frame": 0.5,
         "render.samples": 12,
         "render.capacity": 192,
         "render.occupancy_cells": 12,

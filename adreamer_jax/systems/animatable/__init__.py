@@ -168,6 +168,17 @@ def make(
     return system, frozen
 
 
+def spec_of_bones(bones: Any, num_frames: int) -> BonesSpec:
+    """How bones move in a clip of so many frames: the more, the more cosines."""
+    terms = round(bones.terms_per_frame * num_frames)
+    return BonesSpec(
+        count=bones.count,
+        motion=bones.motion,
+        terms=int(np.clip(terms, 1, num_frames - 1)),
+        falloff=bones.falloff_per_frame * num_frames,
+    )
+
+
 def init_model(
     key: Key, config: Any, start: Start, shape: tuple[int, int, int], features: int
 ) -> Model:
@@ -196,12 +207,7 @@ def init_model(
         side=jnp.asarray(start.side),
         beta=scene.field.beta[0][1],
     )
-    bones_spec = BonesSpec(
-        count=scene.bones.count,
-        motion=scene.bones.motion,
-        terms=min(scene.bones.terms, count - 1),
-        falloff=scene.bones.falloff,
-    )
+    bones_spec = spec_of_bones(scene.bones, count)
     places = jax.random.normal(keys[1], (bones_spec.count, 3))
     places = places / jnp.linalg.norm(places, axis=-1, keepdims=True)
     centers = (0.6 * places * start.radii) @ start.axes + start.center
