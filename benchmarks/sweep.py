@@ -45,6 +45,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "no_cycle": {"loss.cycle": 0.0},
     "no_parallax": {"loss.parallax": 0.0},
     "no_rank": {"loss.motion_rank": 0.0},
+    "bones_25": {"scene.bones.count": 25},
     "no_gap": {"scene.field.gap": 0.0},
     "no_neighbor": {"loss.neighbor": 0.0},
     "ellipsoid": {"scene.field.stance": 2.0},

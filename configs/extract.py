@@ -113,7 +113,7 @@ def default() -> ConfigDict:
                 detail=((0.0, 0.5), (0.33, 1.0)),  # share of open levels over the run
             ),
             bones=dict(
-                count=25,
+                count=36,  # the paper's 25 leave one or two for a leg
                 motion="cosine",  # or "mlp", the paper's network of time
                 terms_per_frame=0.8,  # cosines of motion: a gallop has overtones
                 falloff_per_frame=1 / 6,  # ... the later ones move less and less
@@ -246,6 +246,7 @@ def paper() -> ConfigDict:
     field.symmetric, field.stance, field.gap = False, 2.0, 0.0
     field.beta_learned = True
     field.detail = ((0.0, 0.5), (0.2, 0.5), (0.6, 1.0))
+    config.scene.bones.count = 25
     config.scene.bones.motion = "mlp"
     config.scene.pose.motion = "mlp"
     config.scene.skin.delta = True
