@@ -179,8 +179,8 @@ def motion_rank_loss(
     # needs none of its own, which it has not where singular values are equal
     square, side = jnp.linalg.eigh(jax.lax.stop_gradient(gram))
     root = jnp.sqrt(jnp.maximum(square, 0.0) + floor**2)
-    least = knee * root[-1]
-    weight = least / (least + root - floor)
+    half = knee * root[-1]  # counts half
+    weight = half / (half + root - floor)
     slope = (side * (0.5 * weight / root)) @ side.T
     inner = jnp.sum(slope * gram)
     value = jnp.sum(weight * (root - floor))
