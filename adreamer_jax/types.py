@@ -93,7 +93,7 @@ class Clip:
     masks: Bool[np.ndarray, "t h w"]
     camera_from_object: Float[np.ndarray, "t 4 4"] | None  # None: nothing is known
     intrinsics: Float[np.ndarray, "4"] | None  # fx fy cx cy in pixels
-    cameras: str  # "exact", "noisy" or "none"
+    cameras: str  # "exact", "noisy", "none" or "found" (in memory)
     folder: Path | None = None  # None: the embedded clip
     source: str = ""
     licence: str = ""

@@ -32,7 +32,9 @@ def default() -> ConfigDict:
             clip="",  # folder of a clip; empty: the embedded one
             embedded=dict(num_frames=60, size=(256, 256), cycles=4.0),  # ... as this
             resolution=128,  # longest side that training sees, in pixels
-            cameras="smooth",  # noisy cameras: "smooth", "given", or "constant" pose
+            # noisy ones smoothed, unknown ones searched ("auto"); "searched" though
+            # they are known; "given" as they are; or one "constant" pose
+            cameras="auto",
             smooth_degree=2,  # of the polynomial in time around a steady turn
             depth_ratio=0.4,  # first guess of thickness over the smaller half extent
             fill=0.75,  # longest half extent of the first shape in the unit cube

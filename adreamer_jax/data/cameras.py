@@ -1,9 +1,10 @@
 """First guesses before any learning: cameras, intrinsics and the object's ellipsoid.
 
 Given noisy cameras lose their jitter to a polynomial in time; a clip without cameras
-starts from one upright side view that follows the boxes of the masks. The frame whose
-box is widest, measured in object units, is taken as the side view. Boxes are in pixels,
-`(left, top, right, bottom)`, pixel centers at +0.5; object space has y up.
+has one upright side view that follows the boxes of the masks, from which
+`first_cameras` goes on. The frame whose box is widest, measured in object units, is
+taken as the side view. Boxes are in pixels, `(left, top, right, bottom)`, pixel centers
+at +0.5; object space has y up.
 """
 
 import numpy as np
@@ -140,11 +141,13 @@ def initial_ellipsoid(
     intrinsics: Float[np.ndarray, "4"],
     *,
     depth_ratio: float = 0.4,
+    side: Float[np.ndarray, "3 3"] | None = None,
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
     """Center, half axes and axes (columns: side, down, depth) of a first shape.
 
     The silhouettes of a quarter turn say little about depth, so it is taken as a part
-    of the smaller half extent of the side view instead of being carved.
+    of the smaller half extent of the side view instead of being carved. That view is
+    the widest one, or the one nearest to the rotation ``side`` where it is known.
     """
     fx, fy, cx, cy = (float(v) for v in intrinsics)
     rotation = camera_from_object[:, :3, :3].astype(np.float64)
@@ -155,10 +158,13 @@ def initial_ellipsoid(
     center = meeting_point(origins, rays)
     depth = (rotation @ center + camera_from_object[:, :3, 3])[:, 2]
     extents = np.stack([(right - left) / fx, (bottom - top) / fy], 1) * depth[:, None]
-    widest = int(extents[:, 0].argmax())
-    half = extents[widest] / 2
+    if side is None:
+        view = int(extents[:, 0].argmax())
+        axes = upright(rotation[view].T)
+    else:
+        view, axes = int(np.abs(rotation[:, 2] @ side[2]).argmax()), side.T
+    half = extents[view] / 2
     half_axes = np.array([half[0], half[1], depth_ratio * half.min()])
-    axes = upright(rotation[widest].T)
     single = np.float32
     return center.astype(single), half_axes.astype(single), axes.astype(single)
 

@@ -201,9 +201,12 @@ def build_extraction(
 ) -> Model:
     """The first stage: the clip alone says what is learned."""
     from adreamer_jax.systems import animatable
+    from adreamer_jax.systems.animatable.clipdata import with_cameras
 
+    cache = Path(workdir) / "cache"
     with timed("building the system"):
-        system, frozen = animatable.make(config, clip, Path(workdir) / "cache")
+        clip = with_cameras(config, clip, cache)  # a second stage stands on them, too
+        system, frozen = animatable.make(config, clip, cache)
     return Model(EXTRACT, clip, truth, system, frozen, config.run)
 
 

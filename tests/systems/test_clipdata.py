@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adreamer_jax.data.cameras import constant_camera, default_intrinsics
 from adreamer_jax.systems.animatable import clipdata
 from tests.systems.tiny import FRAMES, SIZE, tiny_clip, tiny_recipe
 
@@ -79,7 +80,7 @@ def test_field_space_holds_the_object_and_the_views_stay_the_same():
         intrinsics=np.array([40.0, 40.0, 16.0, 16.0], np.float32),
         cameras="exact",
     )
-    config = tiny_recipe()
+    config = tiny_recipe(**{"data.cameras": "auto"})
     start, space = clipdata.start_of(config, clip)
     assert start.radii.max() == pytest.approx(config.data.fill, rel=1e-5)
     assert np.linalg.norm(start.side) == pytest.approx(1.0) and start.side[1] == 0
@@ -105,7 +106,59 @@ def test_unknown_cameras_are_not_held_to_a_guess():
     assert config.loss.camera_prior > 0
     assert clipdata.for_cameras(config, clip).loss.camera_prior == 0
     known = dataclasses.replace(clip, camera_from_object=np.tile(np.eye(4), (12, 1, 1)))
+    config.data.cameras = "auto"
     assert clipdata.for_cameras(config, known) is config
+    found = dataclasses.replace(known, cameras=clipdata.FOUND)
+    assert clipdata.for_cameras(config, found).loss.camera_prior == 0
     config.data.cameras = "constant"
     assert clipdata.for_cameras(config, known).loss.camera_prior == 0
     assert config.loss.camera_prior > 0  # the caller's recipe stays
+
+
+@pytest.mark.parametrize(
+    ("how", "known", "searched"),
+    [
+        ("auto", False, True),
+        ("auto", True, False),
+        ("searched", True, True),
+        ("constant", False, False),
+        ("smooth", False, False),
+    ],
+)
+def test_cameras_are_searched_where_nobody_knows_them(
+    how, known, searched, tmp_path, monkeypatch
+):
+    there = np.tile(np.eye(4, dtype=np.float32), (FRAMES, 1, 1))
+    monkeypatch.setattr(clipdata, "found_cameras", lambda *given: there + 1)
+    monkeypatch.setattr(clipdata, "flow_cached", lambda *given, **words: {})
+    clip = tiny_clip()
+    if known:
+        clip = dataclasses.replace(clip, camera_from_object=there, cameras="noisy")
+    config = tiny_recipe(**{"data.cameras": how})
+    after = clipdata.with_cameras(config, clip, tmp_path)
+    assert (after.cameras == clipdata.FOUND) == searched
+    if searched:
+        np.testing.assert_array_equal(after.camera_from_object, there + 1)
+        assert clipdata.with_cameras(config, after, tmp_path) is after
+    else:
+        assert after is clip
+
+
+def test_a_misspelt_choice_of_cameras_is_answered_with_what_there_is(tmp_path):
+    config = tiny_recipe(**{"data.cameras": "smoth"})
+    with pytest.raises(ValueError, match="auto, smooth, given"):
+        clipdata.with_cameras(config, tiny_clip(), tmp_path)
+
+
+def test_searched_cameras_say_which_view_is_the_side():
+    """The shape begins along the animal although the widest view was oblique."""
+    clip = tiny_clip()
+    cameras = constant_camera(clip.masks, default_intrinsics(clip.masks.shape[1:]))
+    c, s = np.cos(0.6), np.sin(0.6)
+    cameras[:, :3, :3] = cameras[0, :3, :3] @ [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    known = dataclasses.replace(clip, camera_from_object=cameras, cameras="exact")
+    by_width = clipdata.start_of(tiny_recipe(**{"data.cameras": "auto"}), known)[0]
+    found = dataclasses.replace(known, cameras=clipdata.FOUND)
+    by_plane = clipdata.start_of(tiny_recipe(**{"data.cameras": "auto"}), found)[0]
+    np.testing.assert_allclose(np.abs(by_plane.side), [1, 0, 0], atol=1e-6)
+    assert np.abs(by_width.side[0]) == pytest.approx(np.cos(0.6), abs=1e-3)

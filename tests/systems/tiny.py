@@ -45,6 +45,7 @@ def tiny_recipe(**changes):
         "data.frames_per_step": 4,
         "data.rays_per_frame": 16,
         "data.flow_gaps": (1, 2),
+        "data.cameras": "constant",  # a search would take longer than the tests
         "scene.field.grid.levels": 3,
         "scene.field.grid.log2_slots": 9,
         "scene.field.grid.features": 2,

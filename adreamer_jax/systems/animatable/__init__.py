@@ -35,6 +35,7 @@ from adreamer_jax.systems.animatable.clipdata import (
     sample_batch,
     start_of,
     training_size,
+    with_cameras,
 )
 from adreamer_jax.systems.animatable.distill import read_prior, with_csd
 from adreamer_jax.systems.animatable.front import (
@@ -84,6 +85,7 @@ def make(
     """
     count = len(clip.masks)
     size = training_size(clip.masks.shape[1:], config.data.resolution)
+    clip = with_cameras(config, clip, cache)
     config = for_cameras(config, clip)
     start, space = start_of(config, clip)
     losses = config.loss

@@ -7,6 +7,8 @@ The clip's object space is moved and scaled so that the object fills field space
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,12 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.data.cameras import (
+    SIDE_VIEW,
     constant_camera,
     default_intrinsics,
     initial_ellipsoid,
     smooth_cameras,
 )
+from adreamer_jax.data.first_cameras import found_cameras
+from adreamer_jax.data.flow import flow_cached
 from adreamer_jax.types import Array, Clip, Float, Int, Key
+
+# "smooth" is "auto" without a search, as recipes said before there was one
+CAMERAS = ("auto", "smooth", "given", "constant", "searched")
+FOUND = "found"  # what a clip says of cameras that were searched
 
 
 class Frame(NamedTuple):
@@ -54,12 +63,35 @@ class Batch(NamedTuple):
     feature: Float[Array, "f r c"]
 
 
-def for_cameras(config: Any, clip: Clip) -> Any:
-    """The recipe as it suits the clip's cameras: unknown ones have nothing to keep.
+def with_cameras(config: Any, clip: Clip, cache: Path) -> Clip:
+    """The clip with first cameras that are searched, where the recipe wants it so.
 
-    They start from one constant pose, from which the whole path is to be found.
+    Those that nobody knows are, by ``data.cameras`` "auto", and all by "searched". What
+    is found is kept in the cache, since other runs may start from this one's space.
     """
-    if clip.camera_from_object is not None and config.data.cameras != "constant":
+    how = config.data.cameras
+    if how not in CAMERAS:
+        raise ValueError(
+            f"data.cameras must be one of {', '.join(CAMERAS)}, got {how}; leave it "
+            "out for auto"
+        )
+    unknown = clip.camera_from_object is None
+    if clip.cameras == FOUND or not (how == "searched" or (how == "auto" and unknown)):
+        return clip
+    shape = clip.masks.shape[1:]
+    size = training_size(shape, config.data.resolution)
+    flow = flow_cached(clip, cache, gaps=tuple(config.data.flow_gaps), size=size)
+    intrinsics = clip.intrinsics
+    if intrinsics is None:
+        intrinsics = default_intrinsics(shape)
+    cameras = found_cameras(clip.masks, intrinsics, flow, cache)
+    return dataclasses.replace(clip, camera_from_object=cameras, cameras=FOUND)
+
+
+def for_cameras(config: Any, clip: Clip) -> Any:
+    """The recipe as it suits the clip's cameras: a guess is nothing to hold on to."""
+    guessed = clip.camera_from_object is None or clip.cameras == FOUND
+    if not guessed and config.data.cameras != "constant":
         return config
     config = config.copy_and_resolve_references()
     config.loss.camera_prior = 0.0
@@ -74,12 +106,16 @@ def start_of(config: Any, clip: Clip) -> tuple[Start, Frame]:
     given = clip.camera_from_object
     if given is None or config.data.cameras == "constant":
         cameras = constant_camera(clip.masks, intrinsics)
-    elif config.data.cameras == "smooth" and clip.cameras == "noisy":
+    elif config.data.cameras in ("auto", "smooth") and clip.cameras == "noisy":
         cameras = smooth_cameras(given, degree=config.data.smooth_degree)
     else:
         cameras = np.asarray(given, np.float32)
     center, half, axes = initial_ellipsoid(
-        clip.masks, cameras, intrinsics, depth_ratio=config.data.depth_ratio
+        clip.masks,
+        cameras,
+        intrinsics,
+        depth_ratio=config.data.depth_ratio,
+        side=SIDE_VIEW if clip.cameras == FOUND else None,
     )
     frame = Frame(center, float(half.max() / config.data.fill))
     moved = np.array(cameras, np.float32)

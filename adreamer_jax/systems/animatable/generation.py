@@ -30,7 +30,12 @@ from adreamer_jax.systems.animatable import (
     make,
     make_optimizer,
 )
-from adreamer_jax.systems.animatable.clipdata import Frame, sample_batch, start_of
+from adreamer_jax.systems.animatable.clipdata import (
+    Frame,
+    sample_batch,
+    start_of,
+    with_cameras,
+)
 from adreamer_jax.systems.animatable.distill import (
     csd_gradient,
     csd_weight,
@@ -91,6 +96,7 @@ def make_generation(
     takes the place of the recipe's; ``front`` is the azimuth that the extraction found.
     """
     check(config)
+    clip = with_cameras(config, clip, cache)
     base, frozen = make(without_prior(config), clip, cache)
     frozen |= {"extracted": extracted}
     judge: Any = None
