@@ -68,12 +68,16 @@ from adreamer_jax.types import (
 if TYPE_CHECKING:  # loaded on first use: files, image libraries, whole systems
     from adreamer_jax.data.clip import read_clip
     from adreamer_jax.data.embedded import embedded_clip
+    from adreamer_jax.data.first_cameras import search_cameras
+    from adreamer_jax.data.flow import compute_flow
     from adreamer_jax.scene.skeleton import build_skeleton
     from adreamer_jax.systems.animatable import make
 
 _LATER = {
     "read_clip": "adreamer_jax.data.clip",
     "embedded_clip": "adreamer_jax.data.embedded",
+    "compute_flow": "adreamer_jax.data.flow",
+    "search_cameras": "adreamer_jax.data.first_cameras",
     "build_skeleton": "adreamer_jax.scene.skeleton",
     "make": "adreamer_jax.systems.animatable",
 }
@@ -93,6 +97,7 @@ __all__ = [
     "build_skeleton",
     "camera_rays",
     "clip_to_box",
+    "compute_flow",
     "deferred_gradient",
     "density",
     "distance_with_normal",
@@ -119,6 +124,7 @@ __all__ = [
     "render_rays",
     "rigid",
     "rotation",
+    "search_cameras",
     "signed_distance",
     "to_posed",
     "to_rest",

@@ -30,7 +30,7 @@ from adreamer_jax.data.cameras import SIDE_VIEW, constant_camera, mask_boxes
 from adreamer_jax.data.flow import Flow
 from adreamer_jax.types import Array, Bool, Float
 
-__all__ = ["found_cameras"]
+__all__ = ["found_cameras", "search_cameras"]
 
 REACH = 1.3  # half of the cube that holds the object, in object units
 CELLS = 28  # of the cube along one side, and of a silhouette across it
@@ -82,25 +82,33 @@ class Turn(NamedTuple):
     shift: Float[Array, "s 3"]  # cosines of the offset: right, down, log distance
 
 
+def search_cameras(
+    masks: Bool[np.ndarray, "t h w"], intrinsics: Float[np.ndarray, "4"], flow: Flow
+) -> Float[np.ndarray, "t 4 4"]:
+    """camera_from_object of every frame of a clip, in about half a minute.
+
+    ``intrinsics`` are fx, fy, cx, cy in pixels of the masks, none of which may be
+    empty. ``flow`` is that of `compute_flow`, of any size: without any, turns to the
+    left and to the right are not told apart.
+    """
+    views = views_of(masks, intrinsics, flow)
+    return cameras_of(searched(views), masks, intrinsics)
+
+
 def found_cameras(
     masks: Bool[np.ndarray, "t h w"],
     intrinsics: Float[np.ndarray, "4"],
     flow: Flow,
     folder: str | Path,
 ) -> Float[np.ndarray, "t 4 4"]:
-    """camera_from_object of every frame, kept in a folder once they are found.
-
-    ``flow`` is in pixels of its own size; without any, turns to the left and to the
-    right are not told apart.
-    """
+    """What `search_cameras` finds, kept in a folder once it is found."""
     parts = [flow[g][0] for g in GAPS if g in flow]
     name = content_hash(masks, np.asarray(intrinsics), *parts, RECIPE)
-
-    def compute() -> dict[str, np.ndarray]:
-        views = views_of(masks, intrinsics, flow)
-        return {"cameras": cameras_of(searched(views), masks, intrinsics)}
-
-    return cached(Path(folder) / f"cameras-{name}.npz", compute)["cameras"]
+    arrays = cached(
+        Path(folder) / f"cameras-{name}.npz",
+        lambda: {"camera_from_object": search_cameras(masks, intrinsics, flow)},
+    )
+    return arrays["camera_from_object"]
 
 
 def views_of(

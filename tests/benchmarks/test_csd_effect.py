@@ -42,7 +42,8 @@ def test_only_without_a_mirror_plane_is_the_prior_asked_to_invent_a_side():
     both = (load_recipe(f"csd.py{size}").to_dict() for size in ("", ":asymmetric"))
     changed = set(differences(*both))
     assert changed == {
-        "scene.field.symmetric", "loss.csd", "csd.time_low", "csd.time_high"
+        "scene.field.symmetric", "loss.csd", "csd.time_low", "csd.time_high",
+        "csd.tolerance",
     }  # fmt: skip
     assert effect.ARMS["csd"].items() >= effect.INVENTS.items()
     assert effect.ARMS["symmetry_csd"] == effect.MENDS
