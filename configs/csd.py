@@ -45,7 +45,6 @@ def get_config(size: str = "default") -> ConfigDict:
         dict(
             every=4,
             shown_deg=8.0,  # the embedded prior completes what the clip shows
-            tolerance=1,  # ... to a pixel: it mends, where the clip knows better
             chain=6,
             guidance=2.0,
             time_low=((0.0, 0.4),),
@@ -55,7 +54,6 @@ def get_config(size: str = "default") -> ConfigDict:
     if size == "asymmetric":
         config.scene.field.symmetric = False
         config.loss.csd = 8.0
-        config.csd.tolerance = 0
         config.csd.time_low = ((0.0, 0.85), (0.8, 0.85), (1.0, 0.4))
         config.csd.time_high = ((0.0, 0.98), (0.8, 0.98), (1.0, 0.7))
     return config

@@ -80,7 +80,6 @@ def default() -> ConfigDict:
             # above 0: views no farther than this from where the clip's cameras looked
             # are shown to the prior, which completes the others from them
             shown_deg=0.0,
-            tolerance=0,  # pixels by which a completed outline may be off for nothing
             color=0.1,  # weight of completed colors beside completed outlines
             guidance=3.0,
             rescale=0.5,  # part of the spread that guidance added and is taken back

@@ -94,19 +94,3 @@ def distill_loss(
     """
     difference = latents - jax.lax.stop_gradient(target)
     return 0.5 * weight * jnp.mean(difference**2)
-
-
-def tolerant_target(
-    ours: Float[Array, "v h w c"], wanted: Float[Array, "v h w c"], *, pixels: int
-) -> Float[Array, "v h w c"]:
-    """What is wanted, as if it knew edges no better than to so many pixels.
-
-    A wanted value that ours has within that many pixels asks for nothing; one beyond
-    the least or the largest of them asks for the difference from that.
-    """
-    window = (1, 2 * pixels + 1, 2 * pixels + 1, 1)
-    least, most = (
-        jax.lax.reduce_window(ours, start, pick, window, (1, 1, 1, 1), "SAME")
-        for start, pick in ((jnp.inf, jax.lax.min), (-jnp.inf, jax.lax.max))
-    )
-    return ours + wanted - jnp.clip(wanted, least, most)

@@ -40,7 +40,6 @@ from adreamer_jax.objective.distill import (
     noised,
     sample_time,
     time_window,
-    tolerant_target,
 )
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.guide import guided, predict_pair, rescaled
@@ -476,11 +475,7 @@ def judge(
         else:
             wanted = read_pictures(prior, frozen["prior"], target)
             value = jnp.any(shown) * completion_loss(
-                prior,
-                (color, mask),
-                wanted,
-                color=config.csd.color,
-                tolerance=config.csd.tolerance,
+                prior, (color, mask), wanted, color=config.csd.color
             )
         return value + config.csd.entropy * opacity_entropy_loss(mask), value
 
@@ -525,21 +520,16 @@ def completion_loss(
     wanted: tuple[Float[Array, "v x y 3"], Float[Array, "v x y"]],
     *,
     color: float,
-    tolerance: int = 0,
 ) -> Float[Array, ""]:
     """Half the mean squared distance of masks, and ``color`` times that of colors.
-
-    An outline that is off by no more than ``tolerance`` of the prior's pixels costs
-    nothing: the prior draws no better than that, and the clip may know better.
 
     They are apart because the prior guesses colors: where it guesses others than the
     clip's at the edge of what was seen, a surface would rather vanish than have them.
     """
     ours = (pictures[0] + (1.0 - pictures[1][..., None]) * GRAY, pictures[1][..., None])
     size = (prior.image_size, prior.image_size)
-    ours = tuple(resize(x, size) for x in ours)
-    outline = tolerant_target(ours[1], wanted[1][..., None], pixels=tolerance)
-    theirs = (wanted[0], outline)
+    ours = (resize(x, size) for x in ours)
+    theirs = (wanted[0], wanted[1][..., None])
     of_color, of_mask = (distill_loss(a, b) for a, b in zip(ours, theirs, strict=True))
     return of_mask + color * of_color
 
