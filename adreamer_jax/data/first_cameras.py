@@ -4,9 +4,10 @@ Where they are right, the cones of all silhouettes meet in one shape that fills 
 them again; where they are wrong, the shape on which the cones agree is too small.
 Silhouettes alone cannot tell a turn to the left from one to the right (from far away
 the shape mirrored in depth looks the same), but what lies in front then moves the other
-way, which the flow shows. So a turn of the object about its vertical axis, seen by a
-camera that looks down a little, is searched among steady turns of many rates, and the
-best ones are bent until they fit.
+way, which the flow shows. Boxes say where the sides are: an animal is longer than wide.
+So a turn of the object about its vertical axis, seen by a camera that looks down a
+little, is searched among steady turns of many rates, and the best ones are bent until
+they fit.
 
 Object space is that of `constant_camera`: y is up, the side view looks along +x, and
 x = 0 is taken for the mirror plane of the animal. Its widest box spans [-1, 1].
@@ -39,15 +40,17 @@ PIXELS = 160  # of each of them
 DEPTHS = 24  # places along the ray of a pixel
 CURVES = 5  # cosines of the turn over the clip
 SHIFTS = 4  # ... and of where the object's origin lies
-GAPS = (1, 2, 4)  # frames over which flow is looked at
+GAPS = (2, 4, 8)  # frames over which flow is looked at
 RATES = (0, 60, -60, 120, -120, 180, -180, 270, -270, 360, -360)  # degrees a clip
 FACINGS = (-90, -60, -30, 0, 30, 60)  # in the middle of it, degrees from the side
 TILT = np.radians(12.0)  # people look down at animals a little
 TILT_SPREAD = np.radians(15.0)
-FLOW = 1.5  # weight of flow, missed by so many object units in four frames
+FLOW = 2.0  # weight of flow, missed by so many object units in four frames
 BEND = 0.02  # weight of a turn that is not steady
-LENGTH = 0.05  # weight of an animal that is wider than long
-TRIES = 5  # steady turns that are bent
+WIDTH = 0.5  # weight of boxes that are not as wide as they should be
+SLENDER = 0.4  # width of an animal over its length
+TRIES = 3  # steady turns that are bent, at least one each way
+CLEARLY = 0.01  # by which one way must be better than the other
 STEPS = 40
 RATE = 0.1
 RECIPE = 1  # of this file, for what is kept on disk
@@ -63,6 +66,7 @@ class Views(NamedTuple):
     time: Float[Array, "n"]  # 0 to 1
     middle: Float[Array, "n 2"]  # of the box, tangents
     distance: Float[Array, "n"]
+    width: Float[Array, "n"]  # log of the box's, in object units
     silhouettes: Float[Array, "n p p"]  # around the middle, REACH to each side
     tangents: Float[Array, "n r 2"]  # of pixels on the object
     end_time: Float[Array, "g n"]
@@ -89,10 +93,13 @@ def search_cameras(
 
     ``intrinsics`` are fx, fy, cx, cy in pixels of the masks, none of which may be
     empty. ``flow`` is that of `compute_flow`, of any size: without any, turns to the
-    left and to the right are not told apart.
+    left and to the right are hardly told apart. Where neither is clearly better, all
+    cameras have one pose (`constant_camera`), and which way it is is left to learning.
     """
-    views = views_of(masks, intrinsics, flow)
-    return cameras_of(searched(views), masks, intrinsics)
+    turn = searched(views_of(masks, intrinsics, flow))
+    if turn is None:
+        return constant_camera(masks, intrinsics)
+    return cameras_of(turn, masks, intrinsics)
 
 
 def found_cameras(
@@ -128,11 +135,12 @@ def views_of(
     ends = np.minimum(picked + np.array(gaps)[:, None], count - 1)
     ends_of_flow = [_flow_at(flow, g, picked, pixels, masks) for g in gaps]
     moved, trust = (np.stack(parts) for parts in zip(*ends_of_flow, strict=True))
-    stretch = GAPS[-1] / np.array(gaps)
+    stretch = 4 / np.array(gaps)
     parts = dict(
         time=(picked + 0.5) / count,
         middle=middle[picked],
         distance=distance[picked],
+        width=np.log((right - left) * distance)[picked],
         silhouettes=np.stack(
             [
                 _around(masks[t], middle[t], REACH / float(distance[t]), intrinsics)
@@ -192,20 +200,32 @@ def steady_turn(rate: float, facing: float) -> Turn:
     )
 
 
-def searched(views: Views) -> Turn:
-    """The turn that agrees best with what the frames say."""
+def searched(views: Views) -> Turn | None:
+    """The turn that agrees best with what the frames say; None where none stands out.
+
+    Then a turn to the left and one to the right agree alike.
+    """
     degrees = [(rate, facing) for rate in RATES for facing in FACINGS]
     steady = [steady_turn(*np.radians(pair)) for pair in degrees]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *steady)
     value = jax.jit(lambda x: jax.lax.map(lambda turn: objective(turn, views), x))
-    order = np.argsort(np.asarray(value(stacked)))
-    tries: list[int] = []
-    for i in order:  # two ways to face at one rate are different shapes
-        if sum(degrees[i][0] == degrees[j][0] for j in tries) < 2:
-            tries.append(int(i))
+    order = [int(i) for i in np.argsort(np.asarray(value(stacked)))]
+    left, right = ([i for i in order if sign * degrees[i][0] > 0] for sign in (1, -1))
+    tries = [left[0], right[0]]
+    tries += [i for i in order if i not in tries][: TRIES - 2]
     bent = jax.jit(lambda turn: bend(turn, views))
-    found = [bent(steady[i]) for i in tries[:TRIES]]
-    return min(found, key=lambda pair: float(pair[1]))[0]
+    found = sorted((bent(steady[i]) for i in tries), key=lambda pair: float(pair[1]))
+    best, reached = found[0]
+    others = [x for turn, x in found if swept(turn) * swept(best) < 0]
+    if not others or min(others) - reached > CLEARLY:
+        return best
+    return None
+
+
+def swept(turn: Turn) -> Float[Array, ""]:
+    """The angle between the first and the last moment."""
+    first, last = angles(turn, jnp.array([0.0, 1.0]))
+    return last - first
 
 
 def bend(turn: Turn, views: Views) -> tuple[Turn, Float[Array, ""]]:
@@ -236,10 +256,15 @@ def objective(turn: Turn, views: Views) -> Float[Array, ""]:
         FLOW * missed
         - covered
         + BEND * unsteady
-        + LENGTH * jnp.maximum(wider_than_long(share), 0.0)
+        + WIDTH * jnp.var(views.width - foretold_width(angles(turn, views.time)))
         + 3e-3 * tilted
         + 1e-2 * jnp.sum(turn.shift**2)
     )
+
+
+def angles(turn: Turn, time: Float[Array, "n"]) -> Float[Array, "n"]:
+    """How far the object is turned from its side view, in radians."""
+    return cosine_basis(time, terms=CURVES) @ turn.bend + turn.rate * (time - 0.5)
 
 
 def poses(
@@ -249,7 +274,7 @@ def poses(
     distance: Float[Array, "n"],
 ) -> tuple[Float[Array, "n 3 3"], Float[Array, "n 3"]]:
     """Rotation and translation of camera_from_object where boxes are given."""
-    angle = cosine_basis(time, terms=CURVES) @ turn.bend + turn.rate * (time - 0.5)
+    angle = angles(turn, time)
     shift = cosine_basis(time, terms=SHIFTS) @ turn.shift
     up, right = jnp.array([0.0, 1.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
     about = rotation.to_matrix(rotation.from_vector(angle[:, None] * up))
@@ -315,22 +340,13 @@ def agreement(
         far = jnp.sqrt(jnp.sum(left**2, -1) + 1e-8) * views.distance[:, None] * stretch
         return jnp.sum(trust * far) / (jnp.sum(trust) + 1e-3)
 
-    missed = jax.vmap(miss)(*views[5:8], views.flow, views.trust, views.stretch)
+    missed = jax.vmap(miss)(*views[6:9], views.flow, views.trust, views.stretch)
     return most.mean(), missed.mean()
 
 
-def wider_than_long(share: Float[Array, "c c c"]) -> Float[Array, ""]:
-    """Log of how much farther a hull spreads from its mirror plane than along it."""
-    weight = jnp.maximum(share - 0.75 * share.max(), 0.0) + 1e-9
-    place = (jnp.arange(CELLS) + 0.5) / CELLS * 2 - 1
-
-    def spread(axes: tuple[int, int]) -> Array:
-        line = weight.sum(axes)
-        line = line / line.sum()
-        mean = jnp.sum(line * place)
-        return jnp.sum(line * (place - mean) ** 2)
-
-    return 0.5 * jnp.log(spread((1, 2)) / spread((0, 1)))
+def foretold_width(angle: Float[Array, "n"]) -> Float[Array, "n"]:
+    """Log of how wide an animal of length one looks, turned from its side view."""
+    return 0.5 * jnp.log(jnp.cos(angle) ** 2 + (SLENDER * jnp.sin(angle)) ** 2)
 
 
 def cameras_of(

@@ -43,7 +43,6 @@ def test_only_without_a_mirror_plane_is_the_prior_asked_to_invent_a_side():
     changed = set(differences(*both))
     assert changed == {
         "scene.field.symmetric", "loss.csd", "csd.time_low", "csd.time_high",
-        "csd.tolerance",
     }  # fmt: skip
     assert effect.ARMS["csd"].items() >= effect.INVENTS.items()
     assert effect.ARMS["symmetry_csd"] == effect.MENDS
