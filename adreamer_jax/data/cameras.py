@@ -162,7 +162,9 @@ def initial_ellipsoid(
         view = int(extents[:, 0].argmax())
         axes = upright(rotation[view].T)
     else:
-        view, axes = int(np.abs(rotation[:, 2] @ side[2]).argmax()), side.T
+        facing, axes = np.abs(rotation[:, 2] @ side[2]), side.T
+        nearest = facing > facing.max() - 1e-3  # all of them, where all are alike
+        view = int(np.where(nearest, extents[:, 0], 0.0).argmax())
     half = extents[view] / 2
     half_axes = np.array([half[0], half[1], depth_ratio * half.min()])
     single = np.float32

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.data.cameras import (
+    SIDE_VIEW,
     constant_camera,
     default_intrinsics,
     initial_ellipsoid,
@@ -179,6 +180,21 @@ def test_ellipsoid_of_one_constant_view_lies_in_its_box():
     np.testing.assert_allclose(center, 0, atol=1e-5)
     np.testing.assert_allclose(half_axes, [1.0, 0.5, 0.2], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-6)
+
+
+def test_ellipsoid_of_a_known_side_is_that_of_the_widest_view_from_there():
+    """Alike views: the widest one, as where the side is not known; else the nearest."""
+    masks = np.stack([box_mask(10 + i, 20, 50 - i, 40) for i in (4, 2, 0, 3, 6)])
+    intrinsics = default_intrinsics(SIZE)
+    cameras = constant_camera(masks, intrinsics)
+    known = initial_ellipsoid(masks, cameras, intrinsics, side=SIDE_VIEW)
+    for a, b in zip(known, initial_ellipsoid(masks, cameras, intrinsics), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    c, s = np.cos(0.8), np.sin(0.8)
+    turned = cameras.copy()
+    turned[:4, :3, :3] = SIDE_VIEW @ [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    half = initial_ellipsoid(masks, turned, intrinsics, side=SIDE_VIEW)[1]
+    assert half[0] < 0.8 * known[1][0]  # the last view, which is the narrowest
 
 
 def test_ellipsoid_of_a_slightly_raised_view_stands_upright_and_one_from_above_not():
