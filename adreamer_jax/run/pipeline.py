@@ -201,13 +201,24 @@ def build_extraction(
 ) -> Model:
     """The first stage: the clip alone says what is learned."""
     from adreamer_jax.systems import animatable
-    from adreamer_jax.systems.animatable.clipdata import with_cameras
 
     cache = Path(workdir) / "cache"
     with timed("building the system"):
-        clip = with_cameras(config, clip, cache)  # a second stage stands on them, too
+        clip = with_first_cameras(config, clip, cache)
         system, frozen = animatable.make(config, clip, cache)
     return Model(EXTRACT, clip, truth, system, frozen, config.run)
+
+
+def with_first_cameras(config: Any, clip: Clip, cache: Path) -> Clip:
+    """The clip with the cameras that training starts from, if they are searched.
+
+    A second stage stands on the same ones, in whatever folder it works.
+    """
+    if "cameras" not in config.data:  # another method's system may not search
+        return clip
+    from adreamer_jax.systems.animatable.clipdata import with_cameras
+
+    return with_cameras(config, clip, cache)
 
 
 def only_read(config: Any) -> Any:

@@ -191,7 +191,7 @@ def test_given_cameras_are_taken(builder):
     pose[:, 2, 3] = 4.0
     k = np.array([40.0, 40.0, 16.0, 16.0], np.float32)
     clip = replace(tiny_clip(), camera_from_object=pose, intrinsics=k, cameras="exact")
-    given = builder(clip)
+    given = builder(clip, **{"data.cameras": "given"})
     start = given.start.params.pose
     np.testing.assert_allclose(start.initial[:, :3, :3], pose[:, :3, :3], atol=1e-5)
     np.testing.assert_allclose(start.intrinsics, k)
