@@ -19,24 +19,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import table
 
-from adreamer_jax.data.cameras import constant_camera, default_intrinsics
+from adreamer_jax.data.cameras import constant_camera, intrinsics_of
 from adreamer_jax.data.clip import read_clip, read_truth
 from adreamer_jax.data.first_cameras import GAPS, search_cameras
 from adreamer_jax.data.flow import compute_flow
 from adreamer_jax.run.score import root_errors
+from adreamer_jax.systems.animatable.clipdata import training_size
 from adreamer_jax.types import Clip, Float
 
-SIZE = 128  # longest side of the flow, as in training
+RESOLUTION = 128  # longest side of the flow, as in training
 
 
 def guesses(clip: Clip) -> dict[str, Float[np.ndarray, "t 4 4"]]:
     """First cameras of a clip by name; what it says of them is not looked at."""
-    shape = clip.masks.shape[1:]
-    intrinsics = clip.intrinsics
-    if intrinsics is None:
-        intrinsics = default_intrinsics(shape)
-    scale = SIZE / max(shape)
-    size = round(shape[0] * scale), round(shape[1] * scale)
+    intrinsics = intrinsics_of(clip)
+    size = training_size(clip.masks.shape[1:], RESOLUTION)
     flow = compute_flow(clip.images, clip.masks, GAPS, size=size)
     return {
         "constant pose": constant_camera(clip.masks, intrinsics),

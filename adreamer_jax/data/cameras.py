@@ -10,12 +10,13 @@ at +0.5; object space has y up.
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from adreamer_jax.types import Bool, Float
+from adreamer_jax.types import Bool, Clip, Float
 
 __all__ = [
     "constant_camera",
     "default_intrinsics",
     "initial_ellipsoid",
+    "intrinsics_of",
     "mask_boxes",
     "smooth_cameras",
     "smooth_curve",
@@ -31,6 +32,13 @@ def default_intrinsics(size: tuple[int, int]) -> Float[np.ndarray, "4"]:
     height, width = size
     focal = max(height, width)
     return np.array([focal, focal, width / 2, height / 2], np.float32)
+
+
+def intrinsics_of(clip: Clip) -> Float[np.ndarray, "4"]:
+    """The clip's intrinsics, else those of an unknown camera."""
+    if clip.intrinsics is None:
+        return default_intrinsics(clip.masks.shape[1:])
+    return clip.intrinsics
 
 
 def mask_boxes(masks: Bool[np.ndarray, "t h w"]) -> Float[np.ndarray, "t 4"]:

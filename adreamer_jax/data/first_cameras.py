@@ -59,8 +59,7 @@ RECIPE = 1  # of this file, for what is kept on disk
 class Views(NamedTuple):
     """What some frames say; tangents are pixels over the focal length.
 
-    ``ends`` are the frames to which flow leads, one row a gap: their time, the middle
-    of their box and the distance that is guessed for it.
+    ``end_`` stands before what is known of the frames to which flow leads, a row a gap.
     """
 
     time: Float[Array, "n"]  # 0 to 1
@@ -109,7 +108,7 @@ def found_cameras(
     folder: str | Path,
 ) -> Float[np.ndarray, "t 4 4"]:
     """What `search_cameras` finds, kept in a folder once it is found."""
-    parts = [flow[g][0] for g in GAPS if g in flow]
+    parts = [part for g in GAPS if g in flow for part in flow[g]]
     name = content_hash(masks, np.asarray(intrinsics), *parts, RECIPE)
     arrays = cached(
         Path(folder) / f"cameras-{name}.npz",
@@ -135,7 +134,6 @@ def views_of(
     ends = np.minimum(picked + np.array(gaps)[:, None], count - 1)
     ends_of_flow = [_flow_at(flow, g, picked, pixels, masks) for g in gaps]
     moved, trust = (np.stack(parts) for parts in zip(*ends_of_flow, strict=True))
-    stretch = 4 / np.array(gaps)
     parts = dict(
         time=(picked + 0.5) / count,
         middle=middle[picked],
@@ -153,7 +151,7 @@ def views_of(
         end_distance=distance[ends],
         flow=moved / focal,
         trust=trust,
-        stretch=stretch,
+        stretch=4 / np.array(gaps),
     )
     return Views(**{k: jnp.asarray(part, jnp.float32) for k, part in parts.items()})
 
@@ -340,7 +338,14 @@ def agreement(
         far = jnp.sqrt(jnp.sum(left**2, -1) + 1e-8) * views.distance[:, None] * stretch
         return jnp.sum(trust * far) / (jnp.sum(trust) + 1e-3)
 
-    missed = jax.vmap(miss)(*views[6:9], views.flow, views.trust, views.stretch)
+    missed = jax.vmap(miss)(
+        views.end_time,
+        views.end_middle,
+        views.end_distance,
+        views.flow,
+        views.trust,
+        views.stretch,
+    )
     return most.mean(), missed.mean()
 
 

@@ -1,5 +1,7 @@
 """First guesses of cameras: polynomials are kept, noise is not, boxes are covered."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -9,10 +11,12 @@ from adreamer_jax.data.cameras import (
     constant_camera,
     default_intrinsics,
     initial_ellipsoid,
+    intrinsics_of,
     mask_boxes,
     smooth_cameras,
     smooth_curve,
 )
+from adreamer_jax.types import Clip
 
 SIZE = (60, 80)
 
@@ -180,6 +184,14 @@ def test_ellipsoid_of_one_constant_view_lies_in_its_box():
     np.testing.assert_allclose(center, 0, atol=1e-5)
     np.testing.assert_allclose(half_axes, [1.0, 0.5, 0.2], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-6)
+
+
+def test_unknown_intrinsics_are_those_of_an_unknown_camera():
+    image, mask = np.zeros((2, 30, 40, 3), np.uint8), np.ones((2, 30, 40), bool)
+    clip = Clip("tiny", 8.0, "a dot", image, mask, None, None, "none")
+    np.testing.assert_array_equal(intrinsics_of(clip), default_intrinsics((30, 40)))
+    known = dataclasses.replace(clip, intrinsics=np.array([1.0, 2.0, 3.0, 4.0]))
+    assert intrinsics_of(known) is known.intrinsics
 
 
 def test_ellipsoid_of_a_known_side_is_that_of_the_widest_view_from_there():

@@ -1,6 +1,8 @@
+import dataclasses
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,3 +246,16 @@ def test_a_pose_needs_its_file(two):
     pipeline.do("train", config, workdir)
     with pytest.raises(ValueError, match=r"write --pose=pose\.json"):
         pipeline.do("pose", config, workdir)
+
+
+def test_cameras_are_searched_before_the_system_is_built(house, config, monkeypatch):
+    """What is found goes along in the model's clip, for the stage that follows."""
+    found = dataclasses.replace(tiny_clip(), cameras="found")
+    module = types.SimpleNamespace(with_cameras=lambda config, clip, cache: found)
+    name = "adreamer_jax.systems.animatable.clipdata"
+    monkeypatch.setitem(sys.modules, name, module)
+    build = lambda: pipeline.build_extraction(config, Path("x"), tiny_clip(), None)
+    assert build().clip.cameras == "none"  # of a method that does not search
+    with config.unlocked():
+        config.data.cameras = "auto"
+    assert build().clip is found

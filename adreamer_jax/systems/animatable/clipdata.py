@@ -19,8 +19,8 @@ import numpy as np
 from adreamer_jax.data.cameras import (
     SIDE_VIEW,
     constant_camera,
-    default_intrinsics,
     initial_ellipsoid,
+    intrinsics_of,
     smooth_cameras,
 )
 from adreamer_jax.data.first_cameras import found_cameras
@@ -78,13 +78,9 @@ def with_cameras(config: Any, clip: Clip, cache: Path) -> Clip:
     unknown = clip.camera_from_object is None
     if clip.cameras == FOUND or not (how == "searched" or (how == "auto" and unknown)):
         return clip
-    shape = clip.masks.shape[1:]
-    size = training_size(shape, config.data.resolution)
+    size = training_size(clip.masks.shape[1:], config.data.resolution)
     flow = flow_cached(clip, cache, gaps=tuple(config.data.flow_gaps), size=size)
-    intrinsics = clip.intrinsics
-    if intrinsics is None:
-        intrinsics = default_intrinsics(shape)
-    cameras = found_cameras(clip.masks, intrinsics, flow, cache)
+    cameras = found_cameras(clip.masks, intrinsics_of(clip), flow, cache)
     return dataclasses.replace(clip, camera_from_object=cameras, cameras=FOUND)
 
 
@@ -100,9 +96,7 @@ def for_cameras(config: Any, clip: Clip) -> Any:
 
 def start_of(config: Any, clip: Clip) -> tuple[Start, Frame]:
     """Initial cameras, shape and space of a clip."""
-    intrinsics = clip.intrinsics
-    if intrinsics is None:
-        intrinsics = default_intrinsics(clip.masks.shape[1:])
+    intrinsics = intrinsics_of(clip)
     given = clip.camera_from_object
     if given is None or config.data.cameras == "constant":
         cameras = constant_camera(clip.masks, intrinsics)
