@@ -31,6 +31,7 @@ __all__ = [
     "sample_places",
     "sample_surface",
     "similarity_fit",
+    "vertex_normals",
 ]
 
 Points = Float[np.ndarray, "n 3"]
@@ -58,6 +59,22 @@ def face_areas(vertices: Points, faces: Faces) -> Float[np.ndarray, "m"]:
     """Area of every triangle: half the cross product of two edges."""
     first, second, third = (vertices[faces[:, corner]] for corner in range(3))
     return 0.5 * np.linalg.norm(np.cross(second - first, third - first), axis=-1)
+
+
+def vertex_normals(vertices: Points, faces: Faces) -> Float[np.ndarray, "n 3"]:
+    """Unit normals, the faces' average by area; straight up where there is no face."""
+    vertices = np.asarray(vertices, np.float64)
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    total = np.stack(
+        [
+            np.bincount(faces.reshape(-1), np.repeat(normal[:, i], 3), len(vertices))
+            for i in range(3)
+        ],
+        -1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), [0.0, 1.0, 0.0])
 
 
 def sample_places(

@@ -2,7 +2,8 @@
 
 A bone shows as the Gaussian of the surface that it carries, projected to first order:
 covariance J C J^T with the projection's Jacobian J, outlined where it is one and a half
-deviations. Lines join bones that are linked in the tree, through their joint.
+deviations. Lines join bones that are linked in the tree, from the middle of what one
+leads through their joint to that of the other.
 """
 
 from typing import NamedTuple
@@ -63,18 +64,22 @@ def draw_bones(
         place, axes, angle = _ellipse(center[bone], covariance[bone], intrinsics)
         shape = place, axes, angle, 0, 360, color[bone]
         cv2.ellipse(out, *shape, 1, cv2.LINE_AA, _SHIFT)
-    _draw_tree(out, asset, skeleton, center, camera_from_object, intrinsics, frame)
+    _draw_tree(out, skeleton, motion, intrinsics)
     return out
 
 
-def _draw_tree(out, asset, skeleton, center, camera_from_object, intrinsics, frame):
+def _draw_tree(out, skeleton, motion, intrinsics):
     thick = max(1, round(out.shape[0] / 160))
     for bone, above in enumerate(skeleton.parent):
         if above < 0 or not (skeleton.alive[bone] and skeleton.alive[above]):
             continue
-        joint = carried(asset.posed_from_rest[frame, bone], skeleton.pivot[bone])
-        joint = carried(camera_from_object, joint)
-        path = np.stack([center[bone], joint, center[above]])
+        path = np.stack(
+            [
+                carried(motion[bone], skeleton.middle[bone]),
+                carried(motion[bone], skeleton.pivot[bone]),
+                carried(motion[above], skeleton.middle[above]),
+            ]
+        )
         if (path[:, 2] < 1e-3).any():
             continue
         places = _fixed(zbuffer.project(path, intrinsics))

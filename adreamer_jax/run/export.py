@@ -58,9 +58,8 @@ def write_asset(asset: Asset, skeleton: Skeleton, folder: Path) -> dict[str, flo
         )
     write_rig(asset, skeleton, error, folder / "rig.json")
     tree = joint_tree(asset, skeleton)
-    held = asset.weights / np.maximum(asset.weights.sum(0), 1e-12)
-    middle = held.T @ asset.vertices  # a leaf points through the middle of its surface
-    write_bvh(tree, middle[tree.bones], asset.fps, folder / "motion.bvh")
+    # a leaf points through the middle of its surface
+    write_bvh(tree, skeleton.middle[tree.bones], asset.fps, folder / "motion.bvh")
     return error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from adreamer_jax.core.shape import vertex_normals
 from adreamer_jax.run.files import write_bytes
 from adreamer_jax.run.joints import (
     JointTree,
@@ -21,9 +22,9 @@ from adreamer_jax.run.joints import (
     top_weights,
 )
 from adreamer_jax.scene.skeleton import Skeleton
-from adreamer_jax.types import Asset, Float, Int
+from adreamer_jax.types import Asset, Float
 
-__all__ = ["linear_from_srgb", "pack_glb", "vertex_normals", "write_gltf"]
+__all__ = ["linear_from_srgb", "pack_glb", "write_gltf"]
 
 _FLOAT, _BYTE, _SHORT, _INT = 5126, 5121, 5123, 5125  # glTF's names for number types
 _ATTRIBUTE, _INDEX = 34962, 34963  # and for what a buffer holds
@@ -33,24 +34,6 @@ def linear_from_srgb(color: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 
     """Linear light of sRGB values (IEC 61966-2-1)."""
     color = np.clip(color, 0.0, 1.0)
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-
-
-def vertex_normals(
-    vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "m 3"]
-) -> Float[np.ndarray, "n 3"]:
-    """Unit normals, the faces' average by area; straight up where there is no face."""
-    vertices = np.asarray(vertices, np.float64)
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normal = np.cross(b - a, c - a)
-    total = np.stack(
-        [
-            np.bincount(faces.reshape(-1), np.repeat(normal[:, i], 3), len(vertices))
-            for i in range(3)
-        ],
-        -1,
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), [0.0, 1.0, 0.0])
 
 
 class _Document:

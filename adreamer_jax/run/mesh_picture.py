@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adreamer_jax.core import zbuffer
-from adreamer_jax.run.gltf import vertex_normals
+from adreamer_jax.core.shape import vertex_normals
 from adreamer_jax.types import Float, Int
 
 __all__ = [

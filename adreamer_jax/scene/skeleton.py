@@ -2,7 +2,8 @@
 
 Letters: p surface points with areas A, j and k bones, W skinning weights, f pooled
 semantic features. Two bones are connected as strongly as they share the surface (M),
-as they mean the same (S) and as their joint stays together in the clip (C): T = M S C.
+as they mean the same (S), as their joint stays together in the clip (C) and as the way
+from one through it to the other runs inside of the body (I): T = M S C I.
 The graph of the connections holds the limits that keep a generated motion plausible;
 its maximum spanning tree is what files need.
 Building runs once on the host (numpy); gaps, angles and the loss are differentiable.
@@ -13,19 +14,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import rigid, rotation
+from adreamer_jax.core.shape import nearest, vertex_normals
 from adreamer_jax.types import Array, Bool, Float, Int, Rigid
 
 __all__ = [
     "Skeleton",
     "bone_features",
+    "bone_middles",
     "build_skeleton",
     "carried_over",
     "coherence",
     "color_features",
     "edge_contact",
+    "enclosure",
     "joint_angles",
     "joint_gaps",
     "kept_edges",
@@ -44,6 +49,7 @@ class Skeleton(NamedTuple):
     alive: Bool[np.ndarray, "bones"]  # carries enough of the surface to count
     contact: Float[np.ndarray, "bones bones"]  # M, in [0, 1]
     strength: Float[np.ndarray, "bones bones"]  # T, in [0, 1], no self-connection
+    middle: Float[np.ndarray, "bones 3"]  # of the surface that a bone leads, rest pose
     joints: Float[np.ndarray, "bones bones 3"]  # where two bones meet, rest pose
     edges: Int[np.ndarray, "edges 2"]  # kept connections, first < second
     edge_strength: Float[np.ndarray, "edges"]
@@ -135,19 +141,77 @@ def coherence(
     return np.exp(-square / slack**2)
 
 
+def bone_middles(
+    areas: Float[np.ndarray, "n"],
+    weights: Float[np.ndarray, "n bones"],
+    vertices: Float[np.ndarray, "n 3"],
+) -> Float[np.ndarray, "bones 3"]:
+    """Middle of the surface that each bone leads: sum A W^2 x / sum A W^2.
+
+    The square keeps to what a bone leads; where it only helps others has little say.
+    """
+    held = weights**2 * areas[:, None]
+    return held.T @ vertices / np.maximum(held.sum(0), 1e-30)[:, None]
+
+
+def enclosure(
+    vertices: Float[np.ndarray, "n 3"],
+    faces: Int[np.ndarray, "m 3"],
+    weights: Float[np.ndarray, "n bones"],
+    middles: Float[np.ndarray, "bones 3"],
+    joints: Float[np.ndarray, "bones bones 3"],
+    posed_from_rest: Float[np.ndarray, "t bones 4 4"],
+    *,
+    slack: float,
+    frames: int = 12,
+    places: int = 5,
+) -> Float[np.ndarray, "bones bones"]:
+    """How far inside of the body each pair is linked: exp(-(out / slack)^2).
+
+    The way goes from one bone's middle to the joint with the one and on to the other's
+    middle with the other, ``places`` points on each half, in so many ``frames`` evenly
+    over the clip. out is the r.m.s. distance from the surface, moved by its bones, of
+    what lies outside of it, told by the nearest vertex' normal. A leg that touches the
+    tail at rest is no part of it: the way between them crosses the air once they part.
+    A slack of zero asks nothing: all are one.
+    """
+    count = len(middles)
+    if slack <= 0:
+        return np.ones((count, count))
+    chosen = np.unique(np.linspace(0, len(posed_from_rest) - 1, frames).astype(int))
+    part = ((np.arange(places) + 0.5) / places)[:, None]
+    # [j, k]: from the middle of j to the joint with k, which moves with j
+    way = middles[:, None, None] + part * (joints - middles[:, None])[:, :, None]
+    square = np.zeros((count, count))
+    for motion in posed_from_rest[chosen]:
+        blend = np.tensordot(weights, motion[:, :3], 1)
+        posed = np.einsum("nab,nb->na", blend[..., :3], vertices) + blend[..., 3]
+        moved = np.einsum("jab,jksb->jksa", motion[:, :3, :3], way)
+        moved = (moved + motion[:, None, None, :3, 3]).reshape(-1, 3)
+        distance, index = nearest(moved, KDTree(posed))
+        outward = vertex_normals(posed, faces)[index]
+        outside = np.sum((moved - posed[index]) * outward, -1) > 0
+        square += np.mean(
+            np.where(outside, distance**2, 0.0).reshape(count, count, places), -1
+        )
+    square = (square + square.T) / (2 * len(chosen))
+    return np.exp(-square / slack**2)
+
+
 def strengths(
     contact: Float[np.ndarray, "bones bones"],
     pooled: Float[np.ndarray, "bones f"] | None,
-    together: Float[np.ndarray, "bones bones"],
+    linked: Float[np.ndarray, "bones bones"],
     alive: Bool[np.ndarray, "bones"],
 ) -> Float[np.ndarray, "bones bones"]:
-    """Connection strength T = M max(0, <f_j, f_k>) C, stretched to [0, 1].
+    """Connection strength T = M max(0, <f_j, f_k>) L, stretched to [0, 1].
 
-    The product asks all witnesses; without features meaning is not asked.
+    The product asks all witnesses, ``linked`` for those of the motion (coherence,
+    enclosure); without features meaning is not asked.
     """
     alike = 1.0 if pooled is None else np.maximum(pooled @ pooled.T, 0.0)
     pair = alive[:, None] & alive[None] & ~np.eye(len(alive), dtype=bool)
-    product = np.where(pair, contact * alike * together, 0.0)
+    product = np.where(pair, contact * alike * linked, 0.0)
     if not pair.any():
         return product
     low, high = product[pair].min(), product[pair].max()
@@ -245,14 +309,15 @@ def build_skeleton(
     threshold: float = 0.25,
     widen: float = 0.1,
     slack: float = 0.05,
+    outside: float = 0.01,
 ) -> Skeleton:
     """Skeleton of a skinned rest surface, with the limits seen in its frames.
 
     ``morphology`` is "soft" (shared surface) or "edge_count" (mesh edges between the
     bones' regions); observed limits are widened by the share ``widen``. ``slack`` is
     the opening of a joint, in diagonals of the rest box, that takes away two
-    thirds of a connection's strength; zero leaves the paper's two witnesses, contact
-    and meaning.
+    thirds of a connection's strength, ``outside`` how far its way may leave the body
+    for the same; zero for both leaves the paper's two witnesses, contact and meaning.
     """
     if morphology not in ("soft", "edge_count"):
         raise ValueError(
@@ -270,8 +335,18 @@ def build_skeleton(
     joints = _joints(areas, weights, vertices, centers)
     diagonal = np.linalg.norm(np.ptp(vertices, axis=0))
     posed_from_rest = np.asarray(posed_from_rest, float)
-    together = coherence(joints, posed_from_rest, slack=slack * float(diagonal))
-    strength = strengths(contact, pooled, together, alive)
+    middle = bone_middles(areas, weights, vertices)
+    linked = coherence(joints, posed_from_rest, slack=slack * float(diagonal))
+    linked = linked * enclosure(
+        vertices,
+        faces,
+        weights,
+        middle,
+        joints,
+        posed_from_rest,
+        slack=outside * float(diagonal),
+    )
+    strength = strengths(contact, pooled, linked, alive)
     parent = _tree(strength, contact, centers, mass, alive)
     edges = kept_edges(contact, alive, threshold=threshold)
     first, second = edges.T
@@ -280,6 +355,7 @@ def build_skeleton(
         alive=alive,
         contact=contact,
         strength=strength,
+        middle=middle,
         joints=joints,
         edges=edges,
         edge_strength=strength[first, second],
@@ -317,6 +393,7 @@ def carried_over(
         mass=mass,
         alive=mass >= min(dead_share, float(mass.max())),
         contact=soft_contact(areas, weights),
+        middle=bone_middles(areas, weights, vertices),
         joints=joints,
         joint_in_bone=_in_bones(rest_from_bone, joints, skeleton.edges),
         rest_turn=_turn(np.asarray(rest_from_bone, float), skeleton.edges),

@@ -34,6 +34,12 @@ def test_areas_of_a_square_add_up():
     assert shape.face_areas(*square()).sum() == pytest.approx(4.0)
 
 
+def test_normals_are_unit_even_where_there_is_no_face():
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [9, 9, 9.0]])
+    normals = shape.vertex_normals(vertices, np.array([[0, 1, 2], [1, 1, 2]]))
+    assert np.allclose(normals[:3], [0, 0, 1]) and np.allclose(normals[3], [0, 1, 0])
+
+
 def test_samples_lie_on_the_surface_and_are_even_by_area(rng):
     vertices, faces = square(0.3)
     points = shape.sample_surface(vertices, faces, 4000, rng)

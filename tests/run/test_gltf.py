@@ -172,12 +172,6 @@ def test_animation_runs_at_the_clips_speed(written):
             assert (np.sum(keys[1:] * keys[:-1], 1) > 0).all()
 
 
-def test_normals_are_unit_even_where_there_is_no_face():
-    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [9, 9, 9.0]])
-    normals = gltf.vertex_normals(vertices, np.array([[0, 1, 2], [1, 1, 2]]))
-    assert np.allclose(normals[:3], [0, 0, 1]) and np.allclose(normals[3], [0, 1, 0])
-
-
 def test_too_many_bones_are_refused(written):
     asset = written[0]
     tree = gltf.joint_tree(asset, asset_skeleton(asset))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import rigid
@@ -136,6 +137,57 @@ def test_bones_that_touch_at_rest_but_part_are_not_linked():
     paper = sk.build_skeleton(*arguments, slack=0.0).strength
     assert paper[1, 2] > 0.5 and apart[1, 2] < 1e-3
     assert apart[0, 1] > 0.9 and apart[2, 3] > 0.9
+
+
+def test_the_middle_of_a_bone_is_the_formula_written_with_loops():
+    vertices, faces, weights, _ = strip(columns=9)
+    areas = sk.vertex_areas(vertices, faces)
+    middle = sk.bone_middles(areas, weights, vertices)
+    for bone in range(weights.shape[1]):
+        share = [a * w[bone] ** 2 for a, w in zip(areas, weights, strict=True)]
+        total = sum(a * v for a, v in zip(share, vertices, strict=True))
+        assert np.allclose(middle[bone], total / sum(share))
+
+
+def test_enclosure_is_how_far_the_way_between_two_bones_leaves_a_ball():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    right = (ball.vertices[:, :1] > 0).astype(float)
+    middles = np.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.3, 0.0]])
+    joints = np.zeros((3, 3, 3))
+    joints[0, 1] = joints[1, 0] = [0.0, 1.8, 0.0]
+    weights = np.concatenate([right, 1 - right, 0 * right], 1)
+    motion = np.tile(np.eye(4), (5, 3, 1, 1))
+    motion[..., 1, 3] = np.arange(5)[:, None]  # carried along: nothing changes
+    body = ball.vertices, ball.faces, weights, middles, joints, motion
+    inside = sk.enclosure(*body, slack=0.2)
+    out = []
+    for u in (np.arange(5) + 0.5) / 5:
+        way = middles[0] + u * (joints[0, 1] - middles[0])
+        out.append(max(np.linalg.norm(way) - 1, 0.0))
+    assert np.isclose(inside[0, 1], np.exp(-np.mean(np.square(out)) / 0.04), rtol=0.02)
+    assert inside[0, 1] == inside[1, 0] < 0.2
+    assert np.allclose(inside[2], 1) and np.allclose(inside[:, 2], 1)
+    assert (sk.enclosure(*body, slack=0.0) == 1).all()
+
+
+def test_feet_that_share_weights_hang_on_their_legs_and_not_on_each_other():
+    # a bridge on two legs, whose feet are skinned to one another
+    places = [[-0.5, -0.1, 0.0], [0.5, -0.1, 0.0], [0.0, 0.5, 0.0]]
+    parts = [trimesh.creation.box((0.2, 1.0, 0.2)) for _ in range(2)]
+    parts.append(trimesh.creation.box((1.2, 0.2, 0.2)))
+    for part, place in zip(parts, places, strict=True):
+        part.apply_translation(place)
+    mesh = trimesh.util.concatenate([p.subdivide().subdivide() for p in parts])
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    side, low = vertices[:, 0] > 0, np.clip(0.45 - vertices[:, 1], 0.0, 0.6)
+    legs = np.stack([low * np.where(side, 0.8, 0.2), low * np.where(side, 0.2, 0.8)], 1)
+    weights = np.concatenate([legs, 1 - legs.sum(1, keepdims=True)], 1)
+    rest = np.tile(np.eye(4), (3, 1, 1))
+    rest[:, :3, 3] = [[0.5, -0.4, 0.0], [-0.5, -0.4, 0.0], [0.0, 0.5, 0.0]]
+    arguments = vertices, faces, weights, None, rest, np.tile(np.eye(4), (2, 3, 1, 1))
+    linked = lambda s: {tuple(sorted((b, p))) for b, p in enumerate(s.parent) if p >= 0}
+    assert (0, 1) in linked(sk.build_skeleton(*arguments, outside=0.0))
+    assert linked(sk.build_skeleton(*arguments)) == {(0, 2), (1, 2)}
 
 
 def test_kept_edges_are_the_chain(built):
