@@ -2,9 +2,9 @@
 
 Given noisy cameras lose their jitter to a polynomial in time; a clip without cameras
 has one upright side view that follows the boxes of the masks, from which
-`first_cameras` goes on. The frame whose box is widest, measured in object units, is
-taken as the side view. Boxes are in pixels, `(left, top, right, bottom)`, pixel centers
-at +0.5; object space has y up.
+`first_cameras` goes on. Where cameras turn, the widths of the boxes say from where the
+object is seen from its side. Boxes are in pixels, `(left, top, right, bottom)`, pixel
+centers at +0.5; object space has y up.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "initial_ellipsoid",
     "intrinsics_of",
     "mask_boxes",
+    "side_axes",
     "smooth_cameras",
     "smooth_curve",
 ]
@@ -25,6 +26,7 @@ __all__ = [
 # The camera looks along +x of the object and sees its +z to the right: rows are the
 # camera's axes x (right), y (down) and z (forward) in object space.
 SIDE_VIEW = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
+_WIDEST = 2e-3  # weight of the widest view, beside the variance of logs of widths
 
 
 def default_intrinsics(size: tuple[int, int]) -> Float[np.ndarray, "4"]:
@@ -155,7 +157,7 @@ def initial_ellipsoid(
 
     The silhouettes of a quarter turn say little about depth, so it is taken as a part
     of the smaller half extent of the side view instead of being carved. That view is
-    the widest one, or the one nearest to the rotation ``side`` where it is known.
+    told by the boxes' widths, or is the rotation ``side`` where it is known.
     """
     fx, fy, cx, cy = (float(v) for v in intrinsics)
     rotation = camera_from_object[:, :3, :3].astype(np.float64)
@@ -166,17 +168,42 @@ def initial_ellipsoid(
     center = meeting_point(origins, rays)
     depth = (rotation @ center + camera_from_object[:, :3, 3])[:, 2]
     extents = np.stack([(right - left) / fx, (bottom - top) / fy], 1) * depth[:, None]
-    if side is None:
-        view = int(extents[:, 0].argmax())
-        axes = upright(rotation[view].T)
-    else:
-        facing, axes = np.abs(rotation[:, 2] @ side[2]), side.T
-        nearest = facing > facing.max() - 1e-3  # all of them, where all are alike
-        view = int(np.where(nearest, extents[:, 0], 0.0).argmax())
+    axes = side_axes(rotation, extents[:, 0]) if side is None else side.T
+    facing = np.abs(rotation[:, 2] @ axes[:, 2])
+    nearest = facing > facing.max() - 1e-3  # all of them, where all are alike
+    view = int(np.where(nearest, extents[:, 0], 0.0).argmax())
     half = extents[view] / 2
     half_axes = np.array([half[0], half[1], depth_ratio * half.min()])
     single = np.float32
     return center.astype(single), half_axes.astype(single), axes.astype(single)
+
+
+def side_axes(
+    rotation: Float[np.ndarray, "t 3 3"], width: Float[np.ndarray, "t"]
+) -> Float[np.ndarray, "3 3"]:
+    """Axes of the side view (columns: side, down, depth) in object space.
+
+    An animal is longer than wide, so a turn makes its box narrower as the ellipse does
+    that lies along its side: the axes at which boxes are as wide as foretold, for the
+    slenderness that suits them best. One frame's box, which a leg or a tail makes wide,
+    says less: the widest one is only where the search begins, and where it stays if
+    cameras do not turn or nothing is longer than wide.
+    """
+    start = upright(rotation[int(width.argmax())].T)
+    if start[1, 1] > -1 + 1e-6:
+        return start  # no upright view: the vertical is not known
+    angle = np.radians(np.arange(-90.0, 90.0))
+    side = np.outer(np.cos(angle), start[:, 0]) + np.outer(np.sin(angle), start[:, 2])
+    depth = np.outer(np.cos(angle), start[:, 2]) - np.outer(np.sin(angle), start[:, 0])
+    along, across = side @ rotation[:, 0].T, depth @ rotation[:, 0].T
+    best, found = np.inf, 0
+    for slender in np.linspace(0.2, 1.0, 17):
+        foretold = 0.5 * np.log(along**2 + (slender * across) ** 2 + 1e-6)
+        missed = np.var(np.log(width) - foretold, axis=1)
+        missed += _WIDEST * np.sin(angle) ** 2
+        if missed.min() < best:
+            best, found = missed.min(), int(missed.argmin())
+    return np.stack([side[found], start[:, 1], depth[found]], 1)
 
 
 def meeting_point(

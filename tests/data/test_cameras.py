@@ -13,6 +13,7 @@ from adreamer_jax.data.cameras import (
     initial_ellipsoid,
     intrinsics_of,
     mask_boxes,
+    side_axes,
     smooth_cameras,
     smooth_curve,
 )
@@ -174,6 +175,34 @@ def test_ellipsoid_finds_center_length_and_height(degree):
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
     np.testing.assert_allclose(axes[:, 1], [0, -1, 0], atol=1e-6)
     assert abs(axes[2, 0]) > np.cos(0.2)  # the long side lies along z
+
+
+def off_side(yaw, width):
+    """Degrees between the side view that is told and the one along z."""
+    depth = side_axes(turn(yaw), width)[:, 2]
+    return np.degrees(np.arccos(min(1.0, abs(depth[0]))))
+
+
+@pytest.mark.parametrize("slender", [0.2, 0.5, 0.7])
+@pytest.mark.parametrize("start", [-1.1, -0.3])
+def test_the_side_is_told_by_all_widths_and_not_by_the_widest(slender, start):
+    yaw = start + np.linspace(0, np.pi / 2, 40)
+    width = np.sqrt(np.cos(yaw) ** 2 + (slender * np.sin(yaw)) ** 2)
+    assert off_side(yaw, width) < 1.0
+    rng = np.random.default_rng(0)
+    noisy = width * np.exp(0.04 * rng.normal(size=40))
+    noisy[np.argmin(abs(yaw))] *= 0.9
+    noisy[np.argmin(abs(yaw - 0.5 * np.sign(start + 0.7)))] *= 1.3  # a leg thrown out
+    assert off_side(yaw, noisy) < 12.0
+    assert np.degrees(abs(yaw[np.argmax(noisy)])) > 25.0
+
+
+def test_the_side_is_that_of_the_widest_view_where_nothing_else_tells_it():
+    yaw = np.linspace(-0.5, 1.0, 31)
+    round_ = 1 + 1e-3 * (np.arange(31) == 4)
+    assert np.isclose(off_side(yaw, round_), np.degrees(abs(yaw[4])), atol=0.5)
+    noise = np.random.default_rng(0).normal(size=31)
+    assert off_side(np.zeros(31), np.exp(0.1 * noise)) < 0.5
 
 
 def test_ellipsoid_of_one_constant_view_lies_in_its_box():
