@@ -39,6 +39,7 @@ __all__ = [
     "spanning_tree",
     "strengths",
     "vertex_areas",
+    "way_outside",
 ]
 
 
@@ -154,7 +155,7 @@ def bone_middles(
     return held.T @ vertices / np.maximum(held.sum(0), 1e-30)[:, None]
 
 
-def enclosure(
+def way_outside(
     vertices: Float[np.ndarray, "n 3"],
     faces: Int[np.ndarray, "m 3"],
     weights: Float[np.ndarray, "n bones"],
@@ -162,22 +163,17 @@ def enclosure(
     joints: Float[np.ndarray, "bones bones 3"],
     posed_from_rest: Float[np.ndarray, "t bones 4 4"],
     *,
-    slack: float,
     frames: int = 12,
     places: int = 5,
 ) -> Float[np.ndarray, "bones bones"]:
-    """How far inside of the body each pair is linked: exp(-(out / slack)^2).
+    """How far the way between each pair of bones leaves the body, r.m.s.
 
-    The way goes from one bone's middle to the joint with the one and on to the other's
+    It goes from one bone's middle to the joint with the one and on to the other's
     middle with the other, ``places`` points on each half, in so many ``frames`` evenly
-    over the clip. out is the r.m.s. distance from the surface, moved by its bones, of
-    what lies outside of it, told by the nearest vertex' normal. A leg that touches the
-    tail at rest is no part of it: the way between them crosses the air once they part.
-    A slack of zero asks nothing: all are one.
+    over the clip. Counted is the distance from the surface, moved by its bones, of what
+    lies outside of it, told by the nearest vertex' normal.
     """
     count = len(middles)
-    if slack <= 0:
-        return np.ones((count, count))
     chosen = np.unique(np.linspace(0, len(posed_from_rest) - 1, frames).astype(int))
     part = ((np.arange(places) + 0.5) / places)[:, None]
     # [j, k]: from the middle of j to the joint with k, which moves with j
@@ -194,8 +190,20 @@ def enclosure(
         square += np.mean(
             np.where(outside, distance**2, 0.0).reshape(count, count, places), -1
         )
-    square = (square + square.T) / (2 * len(chosen))
-    return np.exp(-square / slack**2)
+    return np.sqrt((square + square.T) / (2 * len(chosen)))
+
+
+def enclosure(
+    outside: Float[np.ndarray, "bones bones"], *, slack: float
+) -> Float[np.ndarray, "bones bones"]:
+    """How far inside of the body each pair is linked: exp(-(outside / slack)^2).
+
+    A leg that touches the tail at rest is no part of it: the way between them crosses
+    the air once they part. A slack of zero asks nothing: all are one.
+    """
+    if slack <= 0:
+        return np.ones_like(outside)
+    return np.exp(-np.square(outside / slack))
 
 
 def strengths(
@@ -337,15 +345,8 @@ def build_skeleton(
     posed_from_rest = np.asarray(posed_from_rest, float)
     middle = bone_middles(areas, weights, vertices)
     linked = coherence(joints, posed_from_rest, slack=slack * float(diagonal))
-    linked = linked * enclosure(
-        vertices,
-        faces,
-        weights,
-        middle,
-        joints,
-        posed_from_rest,
-        slack=outside * float(diagonal),
-    )
+    body = vertices, faces, weights, middle, joints, posed_from_rest
+    linked *= enclosure(way_outside(*body), slack=outside * float(diagonal))
     strength = strengths(contact, pooled, linked, alive)
     parent = _tree(strength, contact, centers, mass, alive)
     edges = kept_edges(contact, alive, threshold=threshold)
