@@ -1,11 +1,13 @@
 """Whole files or none: a file appears under its name only when it is complete.
 
 A run may be killed at any moment; readers and the next run must never meet half a file.
+What a killed run left of one goes away when the file is written again.
 """
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["replacing", "write_bytes", "write_text"]
@@ -20,12 +22,35 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _forget_parts(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _forget_parts(path: Path) -> None:
+    # A killed process could not: another one that still writes keeps its part.
+    name = rf"\.{re.escape(path.stem)}\.(\d+)\.part{re.escape(path.suffix)}"
+    for part in path.parent.glob(".*"):
+        writer = re.fullmatch(name, part.name)
+        if writer and not _alive(int(writer[1])):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return False  # and a file that is open cannot be deleted
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
