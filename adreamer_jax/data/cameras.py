@@ -7,6 +7,8 @@ object is seen from its side. Boxes are in pixels, `(left, top, right, bottom)`,
 centers at +0.5; object space has y up.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -21,6 +23,7 @@ __all__ = [
     "side_axes",
     "smooth_cameras",
     "smooth_curve",
+    "squared_width",
 ]
 
 # The camera looks along +x of the object and sees its +z to the right: rows are the
@@ -198,12 +201,21 @@ def side_axes(
     along, across = side @ rotation[:, 0].T, depth @ rotation[:, 0].T
     best, found = np.inf, 0
     for slender in np.linspace(0.2, 1.0, 17):
-        foretold = 0.5 * np.log(along**2 + (slender * across) ** 2 + 1e-6)
+        foretold = 0.5 * np.log(squared_width(along, across, slender) + 1e-6)
         missed = np.var(np.log(width) - foretold, axis=1)
         missed += _WIDEST * np.sin(angle) ** 2
         if missed.min() < best:
             best, found = missed.min(), int(missed.argmin())
     return np.stack([side[found], start[:, 1], depth[found]], 1)
+
+
+def squared_width(along: Any, across: Any, slender: Any) -> Any:
+    """Square of the width that an animal of length one is seen with, as an ellipse.
+
+    ``along`` and ``across`` are how much of its side and of its depth lie along the
+    picture's x axis, ``slender`` its width over its length; arrays of any library.
+    """
+    return along**2 + (slender * across) ** 2
 
 
 def meeting_point(

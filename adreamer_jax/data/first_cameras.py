@@ -27,7 +27,12 @@ import optax
 from adreamer_jax.core import rotation
 from adreamer_jax.core.encoding import cosine_basis
 from adreamer_jax.data.cache import cached, content_hash
-from adreamer_jax.data.cameras import SIDE_VIEW, constant_camera, mask_boxes
+from adreamer_jax.data.cameras import (
+    SIDE_VIEW,
+    constant_camera,
+    mask_boxes,
+    squared_width,
+)
 from adreamer_jax.data.flow import Flow
 from adreamer_jax.types import Array, Bool, Float
 
@@ -351,7 +356,7 @@ def agreement(
 
 def foretold_width(angle: Float[Array, "n"]) -> Float[Array, "n"]:
     """Log of how wide an animal of length one looks, turned from its side view."""
-    return 0.5 * jnp.log(jnp.cos(angle) ** 2 + (SLENDER * jnp.sin(angle)) ** 2)
+    return 0.5 * jnp.log(squared_width(jnp.cos(angle), jnp.sin(angle), SLENDER))
 
 
 def cameras_of(

@@ -344,8 +344,9 @@ def _skeleton(rig: Mapping) -> str:
         f'<div class="card table">{_table(rows)}</div></div>'
     )
     note = (
-        "How strongly each pair of bones is connected: they share surface, and the "
-        "surface means the same. Outlined pairs are the links of the exported tree. "
+        "How strongly each pair of bones is connected: they share surface, the "
+        "surface means the same, and their link holds together and stays inside of "
+        "the body in motion. Outlined pairs are the links of the exported tree. "
         "The error is what four weights a vertex and linear blending change, over all "
         "frames."
     )
