@@ -27,6 +27,12 @@ _CHANGES = dict(
         ("generate.optimizer.rates.motion", 0.0),
         ("generate.optimizer.rates.delta", 0.0),
     ),
+    # the recipe holds the clip's motion still; these let the prior move it
+    learned_motion=(("generate.optimizer.starts.motion", 0.2),),
+    learned_motion_without_skeleton=(
+        ("generate.optimizer.starts.motion", 0.2),
+        ("generate.loss.skeleton", 0.0),
+    ),
     # needs the folder of a prior without view attention, such as Stable Diffusion's
     single_view_prior=(("prior.name", "stabilityai/stable-diffusion-2-1-base"),),
 )

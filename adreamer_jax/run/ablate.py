@@ -22,12 +22,16 @@ from adreamer_jax.run.progress import say
 __all__ = ["ablate", "arm_recipe", "figures_of", "table"]
 
 FULL = "full"
-_FIGURES = {
-    "clip_score": "CLIP score",
-    "r_precision@1": "R-Precision@1 %",
-    "r_precision@10": "R-Precision@10 %",
-    "clip_t": "CLIP-T",
-}
+_FIGURES = (  # where it stands, heading
+    ("clip_score", "CLIP score"),
+    ("r_precision@1", "R-Precision@1 %"),
+    ("r_precision@10", "R-Precision@10 %"),
+    ("clip_t", "CLIP-T"),
+    ("rest.r_precision@1", "at rest, R-Precision@1 %"),
+    ("mesh_iou", "outlines of the moved mesh, IoU"),
+    ("joints.open_percent", "joints open beyond the clip's, %"),
+    ("joints.turn_deg", "turn beyond, degrees"),
+)
 
 
 def ablate(config: ConfigDict, workdir: Path) -> Path:
@@ -80,8 +84,8 @@ def figures_of(folder: Path) -> dict[str, float]:
     """What an arm has reached; empty where nothing judged it."""
     path = folder / "evaluation.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    found = known.get("generate", {})
-    return {name: found[key] for key, name in _FIGURES.items() if key in found}
+    found = recipe.flatten(known.get("generate", {}))
+    return {name: found[key] for key, name in _FIGURES if key in found}
 
 
 def table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
@@ -89,7 +93,7 @@ def table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
     names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
     lines = [["clip, prompt", "arm", *names], ["---"] * (2 + len(names))]
     for scene, arm, figures in rows:
-        cells = [f"{figures[n]:.1f}" if n in figures else "" for n in names]
+        cells = [f"{figures[n]:.3g}" if n in figures else "" for n in names]
         lines.append([scene, arm.replace("_", " "), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

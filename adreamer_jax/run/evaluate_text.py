@@ -15,12 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.core.camera import orbit
+from adreamer_jax.core.rigid import from_matrix
 from adreamer_jax.core.zbuffer import face_map
 from adreamer_jax.run.evaluate import write_evaluation
 from adreamer_jax.run.mesh_picture import carried, mesh_pictures
 from adreamer_jax.run.progress import say
 from adreamer_jax.run.score import mask_iou
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
+from adreamer_jax.scene.skeleton import Skeleton, strain
 from adreamer_jax.types import (
     Asset,
     Bool,
@@ -130,12 +132,14 @@ def evaluate_text(
     prompt: str,
     among: Sequence[str] = (),
     judge: str = "",
+    skeleton: Skeleton | None = None,
     side: int = 64,
     most: int = 12,
 ) -> dict[str, Any] | None:
     """The figures of a prompt's model, also written to evaluation.json.
 
-    None where no judge is at hand: nothing is written then.
+    ``skeleton`` is the extracted one, whose limits the motion is held against. None
+    where no judge is at hand: nothing is written then.
     """
     if not judge and not (embedded_judge() / "config.json").is_file():
         say("no judge is at hand: generate.judge names the folder of a CLIP")
@@ -151,6 +155,9 @@ def evaluate_text(
     shown = len(next(iter(videos.values())))
     out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
     out |= {"mesh_iou": agreement}
+    if skeleton is not None:
+        posed = from_matrix(jnp.asarray(asset.posed_from_rest @ asset.rest_from_bone))
+        out |= {"joints": strain(skeleton, posed)}
     out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}
     write_evaluation(Path(workdir), out, stage="generate")
     say(", ".join(f"{k} {out[k]:.1f}" for k in numbers))

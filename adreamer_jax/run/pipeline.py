@@ -327,7 +327,8 @@ def evaluate(model: Model, state: TrainState, workdir: Path) -> None:
         if model.stage == GENERATE:
             from adreamer_jax.run.evaluate_text import evaluate_text
 
-            evaluate_text(model.system, state, model.frozen, workdir, **model.judged)
+            asked = model.judged | {"skeleton": model.skeleton}
+            evaluate_text(model.system, state, model.frozen, workdir, **asked)
             return
         from adreamer_jax.run.evaluate import EVERY, evaluate
 

@@ -472,6 +472,32 @@ def _side(object_from_bone: Rigid, skeleton: Skeleton, side: int) -> Rigid:
     return jax.tree.map(lambda x: x[..., bone, :], object_from_bone)
 
 
+def joint_excess(
+    skeleton: Skeleton, object_from_bone: Rigid
+) -> tuple[Float[Array, "*b edges"], Float[Array, "*b edges"]]:
+    """How far joints open, in diagonals, and turn, in radians, beyond their limits."""
+    gap = joint_gaps(skeleton, object_from_bone)
+    open_ = jnp.maximum(gap - jnp.asarray(skeleton.gap_limit, gap.dtype), 0.0)
+    theta = joint_angles(skeleton, object_from_bone)
+    lowest, highest = jnp.asarray(skeleton.angle_range, theta.dtype).T
+    turned = jnp.maximum(theta - highest, 0.0) + jnp.maximum(lowest - theta, 0.0)
+    return open_ / jnp.asarray(skeleton.diagonal, gap.dtype), turned
+
+
+def strain(skeleton: Skeleton, object_from_bone: Rigid) -> dict[str, float]:
+    """What `joint_excess` is on average over frames and edges, by their strength.
+
+    ``open_percent`` of the diagonal and ``turn_deg``, both 0 for the clip's own motion.
+    """
+    share = np.asarray(skeleton.edge_strength, float)
+    share = share / max(float(share.sum()), 1e-30)
+    gap, turn = (
+        float(np.mean(np.asarray(excess, float) @ share))
+        for excess in joint_excess(skeleton, object_from_bone)
+    )
+    return {"open_percent": 100.0 * gap, "turn_deg": float(np.degrees(turn))}
+
+
 def skeleton_loss(
     skeleton: Skeleton,
     object_from_bone: Rigid,
@@ -485,14 +511,7 @@ def skeleton_loss(
     relu(theta - theta_max)^2 + relu(theta_min - theta)^2 for its angle, averaged over
     frames and over edges weighted by their strength.
     """
-    gap = joint_gaps(skeleton, object_from_bone)
-    open_ = jnp.maximum(gap - jnp.asarray(skeleton.gap_limit, gap.dtype), 0.0)
-    theta = joint_angles(skeleton, object_from_bone)
-    lowest, highest = jnp.asarray(skeleton.angle_range, theta.dtype).T
-    turned = (
-        jnp.maximum(theta - highest, 0.0) ** 2 + jnp.maximum(lowest - theta, 0.0) ** 2
-    )
-    diagonal = jnp.asarray(skeleton.diagonal, gap.dtype)
-    cost = translation * (open_ / diagonal) ** 2 + angle * turned
+    gap, turn = joint_excess(skeleton, object_from_bone)
+    cost = translation * gap**2 + angle * turn**2
     share = jnp.asarray(skeleton.edge_strength, gap.dtype)
     return jnp.mean(jnp.sum(share * cost, -1)) / jnp.maximum(jnp.sum(share), 1e-8)

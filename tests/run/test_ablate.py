@@ -39,7 +39,9 @@ def test_all_arms_run_and_become_one_table_and_one_page(config, tmp_path, monkey
     def do(job, made, workdir):
         done.append((workdir.name, made.generate.source, made.generate.prompt))
         workdir.mkdir(parents=True)
-        figures = {"generate": {"clip_score": 30.0 + len(done), "judge": "toy"}}
+        joints = {"open_percent": 0.1234}
+        found = {"clip_score": 30.0 + len(done), "judge": "toy", "joints": joints}
+        figures = {"generate": found}
         (workdir / "evaluation.json").write_text(json.dumps(figures))
 
     monkeypatch.setattr(pipeline, "do", do)
@@ -52,8 +54,9 @@ def test_all_arms_run_and_become_one_table_and_one_page(config, tmp_path, monkey
         done[3][2] == "a <bear>" and "a &lt;bear&gt;" in page and "<bear>" not in page
     )
     text = (tmp_path / "ablation.md").read_text()
-    assert text.splitlines()[0] == "| clip, prompt | arm | CLIP score |"
-    assert "| embedded, a tiger | without bone | 32.0 |" in text
+    joints = "joints open beyond the clip's, %"
+    assert text.splitlines()[0] == f"| clip, prompt | arm | CLIP score | {joints} |"
+    assert "| embedded, a tiger | without bone | 32 | 0.123 |" in text
 
 
 def test_an_arm_without_figures_leaves_its_cells_empty():

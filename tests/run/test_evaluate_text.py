@@ -9,6 +9,7 @@ import numpy as np
 from adreamer_jax.core.camera import project
 from adreamer_jax.run import evaluate_text as et
 from adreamer_jax.run.evaluate import write_evaluation
+from adreamer_jax.run.export import asset_skeleton
 from adreamer_jax.run.text_score import Judge
 from adreamer_jax.types import Picture
 from tests.run.capsule import make_asset, make_system
@@ -67,6 +68,7 @@ def test_an_outline_is_where_the_camera_projects_the_mesh():
 
 def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     asset, seen = make_asset(), []
+    skeleton = asset_skeleton(asset)
 
     def of_pictures(pictures):
         seen.append(pictures.shape)
@@ -80,12 +82,13 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     write_evaluation(tmp_path, {"shape": {"f2": 0.9}})
     out = et.evaluate_text(
         make_system(asset), None, None, tmp_path, prompt="a capsule",
-        among=("a ball",), judge="somewhere", side=16, most=3,
+        among=("a ball",), judge="somewhere", side=16, most=3, skeleton=skeleton,
     )  # fmt: skip
     assert seen == [(3, 16, 16, 3)] * 4 + [(8, 16, 16, 3)]
     assert 0.0 <= out["mesh_iou"] <= 1.0
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
+    assert known["generate"]["joints"] == {"open_percent": 0.0, "turn_deg": 0.0}
     assert known["generate"]["rest"]["clip_score"] == out["clip_score"]
     assert known["shape"]["f2"] == 0.9 and known["generate"]["judge"] == "fake"
     write_evaluation(tmp_path, {"shape": {"f2": 0.5}})

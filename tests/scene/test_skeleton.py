@@ -302,6 +302,20 @@ def test_seen_motion_costs_nothing_and_more_than_seen_costs(built):
     assert float(sk.skeleton_loss(skeleton, pose(beyond))) > 1e-3
 
 
+def test_strain_says_how_far_joints_go_beyond_what_was_seen(built):
+    skeleton, rest, motion = built
+    posed = motion @ rest
+    still = sk.strain(skeleton, pose(posed))
+    assert still == {"open_percent": 0.0, "turn_deg": 0.0}
+    posed[0, 1, 1, 3] += 5.0  # bone 1 leaves its place in one frame of four
+    gap = np.asarray(sk.joint_gaps(skeleton, pose(posed)))[0]
+    share = skeleton.edge_strength / skeleton.edge_strength.sum()
+    beyond = np.maximum(gap - skeleton.gap_limit, 0.0) / skeleton.diagonal
+    found = sk.strain(skeleton, pose(posed))
+    assert np.isclose(found["open_percent"], 100.0 * share @ beyond / 4.0, rtol=1e-4)
+    assert found["open_percent"] > 1.0 and found["turn_deg"] == 0.0
+
+
 def test_loss_of_one_opened_joint_is_its_closed_form():
     vertices, faces, weights, rest = strip(bones=2)
     motion = np.tile(np.eye(4), (3, 2, 1, 1))
