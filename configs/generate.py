@@ -52,7 +52,11 @@ def default() -> ConfigDict:
                 elevation_deg=(5.0, 30.0),  # of the first and the last ring
                 guidance=2.0,
                 chain=20,  # DDIM steps
-                tries=8,  # the most consistent one is taken
+                tries=8,  # the most consistent one is taken that suits the bones
+                # the animal moves onto the extracted one's limbs, as far as parts find
+                # each other within this, in radii, and by such a scale; 0: it stays
+                reach=0.25,
+                scale=(0.7, 1.6),
                 color=1.0,  # weight of drawn colors beside drawn outlines
                 every=2,  # later on, so manyth step goes on with the set; 0: none
                 suffix=" standing",  # said after the prompt: as the skeleton at rest

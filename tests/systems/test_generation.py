@@ -209,6 +209,8 @@ def test_a_torn_joint_costs(extracted):
         ({"fit.rings": 0}, "generate.fit.rings must be at least 1, got 0"),
         ({"fit.tries": 0}, "generate.fit.tries must be at least 1, got 0"),
         ({"fit.every": -1}, "generate.fit.every must be at least 0, got -1"),
+        ({"fit.reach": -0.1}, r"generate.fit.reach must be at least 0, got -0\.1"),
+        ({"fit.scale": (1.1, 1.6)}, "generate.fit.scale must be a range about 1"),
     ],
 )
 def test_wrong_settings_are_answered_with_what_to_write(second, changes, sentence):

@@ -1,11 +1,13 @@
 """Fitting to a sampled set: drawn once, of the shape at rest."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adreamer_jax.core.camera import facing, orbit, project
+from adreamer_jax.core.camera import facing, orbit, project, with_size
 from adreamer_jax.core.image import resize
 from adreamer_jax.prior.load import alpha_code
 from adreamer_jax.prior.oracle import oracle_prior
@@ -114,12 +116,76 @@ def test_a_set_is_what_the_prior_knows(scene):
     pictures = jax.random.uniform(jax.random.key(3), (8, 8, 8, 4))
     color, mask = pictures[..., :3] * pictures[..., 3:], pictures[..., 3]
     frozen = {"prior": alpha_code(color, mask), "fit_contexts": jnp.zeros((2, 1, 1))}
-    draw = jax.jit(lambda field: fit.sample_set(config, prior, frozen, field, upkeep))
-    drawn = draw(model.field)
+    seen = fit.ring_cameras(config, prior)
+    sets = jax.jit(lambda seen: fit.sample_sets(config, prior, frozen, seen))(seen)
+    assert sets.shape == (config.fit.tries, 8, 8, 8, 4)
+    still = second_recipe(**{"fit.rings": 2, "fit.reach": 0.0})
+    found = fit.take_set(still, prior, sets, model.field, upkeep)
+    assert set(found) == {"fit_pictures"}
     over = color + 0.5 * (1.0 - mask[..., None])
     wanted = jnp.concatenate([over, mask[..., None]], axis=-1)
     wanted = resize(wanted, (side, side))
-    np.testing.assert_allclose(drawn, wanted, atol=1e-3)
+    np.testing.assert_allclose(found["fit_pictures"], wanted, atol=1e-3)
+
+
+def drawn_away(config, field, upkeep, scale, shift, *, side=48):
+    """Masks of the body as a set shows it that stands elsewhere; shift in radii."""
+    prior = knowing(side=side)
+    camera = fit.set_views(config, prior, field, upkeep).camera
+    camera = with_size(camera, (side, side))
+    turn, middle, radius = fit.animal_frame(config, field, upkeep)
+    body = fit.grid_points(96)
+    body = body[fit.signed_distance(field, body, detail=1.0) < 0.0]
+    moved = middle + scale * (body - middle) + radius * jnp.asarray(shift) @ turn
+    count = len(camera.focal)
+    place = project(camera, jnp.broadcast_to(moved, (count, *moved.shape)))[0]
+    place = np.floor(np.asarray(place)).astype(int)
+    masks = np.zeros((count, side, side), np.float32)
+    for mask, xy in zip(masks, place, strict=True):
+        mask[xy[:, 1], xy[:, 0]] = 1.0
+    return prior, np.repeat(masks[..., None], 4, axis=-1)
+
+
+def test_the_set_is_taken_that_suits_the_bones_and_its_cameras_follow(scene):
+    config, model, upkeep = scene
+    upkeep = upkeep | {"front": jnp.float32(0.3)}
+    away = partial(drawn_away, config, model.field, upkeep)
+    prior, wrong = away(0.5, (0.0, 0.0, 0.0))  # smaller than any scale allows
+    prior, right = away(0.8, (0.0, -0.1, 0.15))
+    sets = jnp.asarray(np.stack([wrong, right]))
+    found = fit.take_set(config, prior, sets, model.field, upkeep)
+    side = config.csd.resolution
+    np.testing.assert_allclose(
+        found["fit_pictures"], resize(sets[1], (side, side)), atol=1e-6
+    )
+    turn, _, radius = fit.animal_frame(config, model.field, upkeep)
+    back = np.array([0.0, 0.1, -0.15]) / 0.8 @ np.asarray(turn) * float(radius)
+    was, now = np.asarray(upkeep["aim_rest"]), np.asarray(found["aim_rest"])
+    np.testing.assert_allclose(now[:3] - was[:3], back, atol=0.05 * float(radius))
+    assert now[3] / was[3] == pytest.approx(1 / 0.8, rel=0.06)
+    each = np.asarray(found["aim"]) - np.asarray(upkeep["aim"])
+    np.testing.assert_allclose(
+        each[:, :3], np.tile(now[:3] - was[:3], (3, 1)), atol=1e-6
+    )
+    # seen by those cameras, the pictures are of the body where it is
+    views = fit.set_views(config, prior, model.field, upkeep | found)
+    hull = fit.visual_hull(views.camera, sets[1, ..., 3])[0]
+    body = (
+        fit.signed_distance(model.field, fit.grid_points(fit.HULL_CELLS), detail=1.0)
+        < 0.0
+    )
+    both = np.sum(np.asarray(hull) & np.asarray(body))
+    assert both / np.sum(np.asarray(hull) | np.asarray(body)) > 0.6
+
+
+def test_one_view_of_twelve_may_miss_a_limb(outlines):
+    camera, masks = outlines
+    torn = masks.copy()
+    torn[2] = 0.0
+    whole = np.asarray(fit.visual_hull(camera, jnp.asarray(masks))[0])
+    held = np.asarray(fit.visual_hull(camera, jnp.asarray(torn), missing=1)[0])
+    assert not fit.visual_hull(camera, jnp.asarray(torn))[0].any()
+    assert (held | ~whole).all() and whole.any()
 
 
 def test_the_gradient_of_the_fit_by_a_slow_twin(scene):

@@ -45,7 +45,9 @@ from adreamer_jax.systems.animatable.distill import (
 from adreamer_jax.systems.animatable.generation_fit import (
     fit_due,
     fit_gradient,
-    sample_set,
+    ring_cameras,
+    sample_sets,
+    take_set,
 )
 from adreamer_jax.systems.animatable.generation_losses import (
     clip_terms_only,
@@ -114,7 +116,7 @@ def make_generation(
     optimizer = make_optimizer(config, partial(begun, config))
     space, count = start_of(config, clip)[1], len(clip.masks)
     refresh_now = jax.jit(partial(refresh, config, count))
-    sample_now = jax.jit(partial(sample_set, config, judge))
+    sets_now = jax.jit(partial(sample_sets, config, judge))
 
     def init(key: Key, frozen: dict) -> TrainState:
         fresh = base.init(key, frozen)
@@ -136,8 +138,10 @@ def make_generation(
             upkeep = state.upkeep | {"occupancy": grid, "box": box}
             state = state.replace(upkeep=upkeep)
         if step == 0 and "fit_pictures" in state.upkeep:
-            drawn = sample_now(frozen, state.params.field, state.upkeep)
-            state = state.replace(upkeep=state.upkeep | {"fit_pictures": drawn})
+            sets = sets_now(frozen, ring_cameras(config, judge))
+            field = frozen["extracted"].field
+            taken = take_set(config, judge, sets, field, state.upkeep)
+            state = state.replace(upkeep=state.upkeep | taken)
         return state
 
     system = base._replace(
@@ -169,7 +173,19 @@ def check(config: Any) -> None:
                 f"generate.start.{name} must be one of {', '.join(_STARTS)}, got "
                 f"{config.start[name]!r}; write --config.generate.start.{name}=keep"
             )
-    for name, least in (("rings", 1), ("chain", 1), ("tries", 1), ("every", 0)):
+    low, high = config.fit.scale
+    if not 0.0 < low <= 1.0 <= high:
+        raise ValueError(
+            f"generate.fit.scale must be a range about 1, got {config.fit.scale}; "
+            'write --config.generate.fit.scale="(0.8,1.25)"'
+        )
+    for name, least in (
+        ("reach", 0),
+        ("rings", 1),
+        ("chain", 1),
+        ("tries", 1),
+        ("every", 0),
+    ):
         if config.fit[name] < least:
             raise ValueError(
                 f"generate.fit.{name} must be at least {least}, got "

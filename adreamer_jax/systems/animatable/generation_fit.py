@@ -5,17 +5,20 @@ single animal. Its views stand in rings about it ("fit.rings"), those of a ring 
 those of the others and higher or lower, and the prior draws all of them at once, from
 noise alone: its attention joins any number of views, though it was trained with one
 ring, and more views of one animal leave less to guess than views of more animals. Of
-some tries the set is taken whose outlines agree best with their visual hull. The
-animals stand ("fit.suffix"), as the skeleton at rest does: the legs of one that runs
-are nowhere that a mirrored shape can have them. Letters: v views of a ring, n of all.
+some tries the set is taken whose outlines agree best with their visual hull and whose
+animal has its limbs where the extracted one has them (`generation_place`). The animals
+stand ("fit.suffix"), as the skeleton at rest does: the legs of one that runs are
+nowhere that a mirrored shape can have them. Letters: v views of a ring, n of all.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from adreamer_jax.core.camera import (
@@ -31,7 +34,7 @@ from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.load import GRAY, Prior, with_views
 from adreamer_jax.prior.noise import ddim_step
 from adreamer_jax.render.chunked import interleaved
-from adreamer_jax.scene.field import FieldParams, height
+from adreamer_jax.scene.field import FieldParams, height, signed_distance
 from adreamer_jax.systems.animatable.distill import (
     Views,
     chunk_rays,
@@ -39,6 +42,11 @@ from adreamer_jax.systems.animatable.distill import (
     draw_rays,
     occupied_box,
     split_moving,
+)
+from adreamer_jax.systems.animatable.generation_place import (
+    Place,
+    best_place,
+    largest_part,
 )
 from adreamer_jax.systems.animatable.model import Model, stop
 from adreamer_jax.systems.animatable.upkeep import grid_points
@@ -105,15 +113,24 @@ def ring_cameras(config: Any, prior: Prior) -> Camera:
 
 def set_views(config: Any, prior: Prior, field: FieldParams, upkeep: dict) -> Views:
     """The cameras of all rings about the rest shape."""
-    numbers, side = config.data.views, config.csd.resolution
+    side = config.csd.resolution
+    turn, middle, radius = animal_frame(config, field, upkeep)
+    seen = ring_cameras(config, prior)
+    camera = with_size(seen_from(seen, turn, middle, radius), (side, side))
+    return Views(camera, seen, jnp.zeros(1), occupied_box(upkeep["occupancy"]))
+
+
+def animal_frame(
+    config: Any, field: FieldParams, upkeep: dict
+) -> tuple[Float[Array, "3 3"], Float[Array, "3"], Float[Array, ""]]:
+    """Rotation to the prior's frame, middle and radius of the animal at rest."""
+    numbers = config.data.views
     front = upkeep.get("front", jnp.radians(numbers.azimuth_offset_deg))
     turn = facing(jnp.asarray(numbers.up, jnp.float32), front)
     middle, radius = upkeep["aim_rest"][:3], upkeep["aim_rest"][3]
     if field.spec.symmetric:
         turn, middle = upright(field.plane, turn, middle)
-    seen = ring_cameras(config, prior)
-    camera = with_size(seen_from(seen, turn, middle, radius), (side, side))
-    return Views(camera, seen, jnp.zeros(1), occupied_box(upkeep["occupancy"]))
+    return turn, middle, radius
 
 
 def upright(
@@ -164,23 +181,90 @@ def draw_set(
     return jnp.clip(jnp.concatenate([color, mask[..., None]], axis=-1), 0.0, 1.0)
 
 
-def sample_set(
-    config: Any, prior: Prior, frozen: dict, field: FieldParams, upkeep: dict
-) -> Float[Array, "n h w 4"]:
-    """What the rest shape is fitted to: the best of ``fit.tries`` sets of views.
-
-    By `hull_agreement`, where the prior knows object from background; else the first.
-    """
-    views, key = set_views(config, prior, field, upkeep), _key(config, "noise")
-    draw = lambda key: draw_set(config, prior, frozen, views.seen, key)
+def sample_sets(
+    config: Any, prior: Prior, frozen: dict, seen: Camera
+) -> Float[Array, "k n h w 4"]:
+    """``fit.tries`` sets of views; one, where nothing could tell which is better."""
+    key = _key(config, "noise")
     if not prior.has_alpha or config.fit.tries == 1:
-        drawn = draw(key)
-    else:
-        sets = jax.lax.map(draw, jax.random.split(key, config.fit.tries))
-        agree = lambda drawn: hull_agreement(views.camera, drawn[..., 3])
-        agreement = jax.lax.map(agree, sets)  # one hull at a time is held
-        drawn = sets[jnp.argmax(agreement)]
-    return resize(drawn, (config.csd.resolution, config.csd.resolution))
+        return draw_set(config, prior, frozen, seen, key)[None]
+    keys = jax.random.split(key, config.fit.tries)
+    return jax.lax.map(lambda key: draw_set(config, prior, frozen, seen, key), keys)
+
+
+def take_set(
+    config: Any,
+    prior: Prior,
+    sets: Float[Array, "k n h w 4"],
+    field: FieldParams,
+    upkeep: dict[str, Array],
+) -> dict[str, Array]:
+    """What the rest shape is fitted to, one of the sets, and where its animal stands.
+
+    Where the prior knows object from background it is the set whose outlines agree best
+    with one another (`hull_agreement`) and whose animal lies best where the extracted
+    one, ``field``, has its limbs (`best_place`); both count alike. The balls about the
+    object ("aim", "aim_rest") move with the animal.
+    """
+    shown = lambda drawn: resize(drawn, (config.csd.resolution,) * 2)
+    if not prior.has_alpha:
+        return {"fit_pictures": shown(sets[0])}
+    camera, masks = set_views(config, prior, field, upkeep).camera, sets[..., 3]
+    agree = jax.jit(partial(hull_agreement, camera))
+    score = np.array([float(agree(seen)) for seen in masks])
+    if config.fit.reach == 0:
+        return {"fit_pictures": shown(sets[np.argmax(score)])}
+    places = places_of(config, camera, masks, field, upkeep)
+    best = int(np.argmax(score - [place.miss for place in places]))
+    shift = jnp.append(jnp.asarray(places[best].shift, jnp.float32), 0.0)
+    scale = jnp.array([1.0, 1.0, 1.0, places[best].scale])
+    moved = {name: upkeep[name] * scale + shift for name in ("aim", "aim_rest")}
+    return {"fit_pictures": shown(sets[best])} | moved
+
+
+def places_of(
+    config: Any,
+    camera: Camera,
+    masks: Float[Array, "k n h w"],
+    field: FieldParams,
+    upkeep: dict[str, Array],
+) -> list[Place]:
+    """Where the animal of each set suits the extracted one's limbs best."""
+    turn, middle, radius = map(np.asarray, animal_frame(config, field, upkeep))
+    half_cell = 1.0 / HULL_CELLS
+    body = signed_distance(field, grid_points(HULL_CELLS), detail=1.0) < half_cell
+    solid = lambda cells: largest_part(np.asarray(cells).reshape((HULL_CELLS,) * 3))
+    # of twelve views, one may miss a thin leg
+    hull = jax.jit(lambda m: visual_hull(camera, m, missing=len(m) // 12)[0])
+    about = {"middle": middle, "radius": float(radius), "up": turn[1], "ahead": turn[2]}
+    limits = {"reach": config.fit.reach, "scales": config.fit.scale}
+    kept = solid(body)
+    return [best_place(solid(hull(m)), kept, **about, **limits) for m in masks]
+
+
+def visual_hull(
+    camera: Camera,
+    masks: Float[Array, "v h w"],
+    *,
+    cells: int = HULL_CELLS,
+    missing: int = 0,
+) -> tuple[Bool[Array, "n"], Bool[Array, "v n"], Int[Array, "v n 2"]]:
+    """Cells of the cube that all views cover, but ``missing`` of them.
+
+    Also whether each view shows each cell at all, and the row and column where.
+    """
+    count, height, width = masks.shape
+    camera = with_size(camera, (height, width))
+    points = jnp.broadcast_to(grid_points(cells), (count, cells**3, 3))
+    pixels, _ = project(camera, points)
+    place = jnp.floor(pixels).astype(jnp.int32)[..., ::-1]
+    bound = jnp.array([height, width])
+    inside = jnp.all((place >= 0) & (place < bound), axis=-1)
+    place = jnp.clip(place, 0, bound - 1)
+    view = jnp.arange(count)[:, None]
+    covered = masks[view, place[..., 0], place[..., 1]] > 0.5
+    votes = jnp.sum(covered & inside, axis=0)
+    return votes >= count - missing, inside, place
 
 
 def hull_agreement(
@@ -191,18 +275,11 @@ def hull_agreement(
     One where some object has exactly these outlines (up to the grid); a view that shows
     more than the others promise, or less, takes from it. Zero where nothing is shown.
     """
-    count, height, width = masks.shape
-    camera = with_size(camera, (height, width))
-    points = jnp.broadcast_to(grid_points(cells), (count, cells**3, 3))
-    pixels, _ = project(camera, points)
-    place = jnp.floor(pixels).astype(jnp.int32)
-    bound = jnp.array([width, height])
-    inside = jnp.all((place >= 0) & (place < bound), axis=-1)
-    x, y = jnp.moveaxis(jnp.clip(place, 0, bound - 1), -1, 0)
-    view = jnp.arange(count)[:, None]
+    held, inside, place = visual_hull(camera, masks, cells=cells)
     covered = masks > 0.5
-    held = jnp.all(covered[view, y, x] & inside, axis=0)
-    outline = jnp.zeros_like(covered).at[view, y, x].max(held & inside)
+    view = jnp.arange(len(masks))[:, None]
+    outline = jnp.zeros_like(covered)
+    outline = outline.at[view, place[..., 0], place[..., 1]].max(held & inside)
     both = jnp.sum(outline & covered, axis=(1, 2))
     either = jnp.sum(outline | covered, axis=(1, 2))
     return jnp.mean(both / jnp.maximum(either, 1))
