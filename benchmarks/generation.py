@@ -86,9 +86,42 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
     if "motion" in out:
         out["motion"]["mesh_iou"] = 100.0 * agreement
+    if config.generate.fit.steps > 0:
+        out["place"] = placed(config, model, state)
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
     np.savez_compressed(workdir / "judged.npz", **kinds)
     return out
+
+
+def placed(config: Any, model: Any, state: Any) -> dict[str, float]:
+    """How far the drawn animal lies from the extracted one's limbs, drawn and moved.
+
+    As shares of the reach (0: everywhere on them); scale and shifts in radii.
+    """
+    import jax
+
+    from adreamer_jax.prior.load import load_prior
+    from adreamer_jax.systems.animatable import generation_fit as fit
+    from adreamer_jax.systems.animatable.generation import stage_config
+    from adreamer_jax.systems.animatable.generation_place import body_of, misfit
+
+    stage, field = stage_config(config), model.frozen["extracted"].field
+    start = model.system.init(jax.random.key(0), model.frozen).upkeep
+    views = fit.set_views(stage, load_prior(config.prior.name)[0], field, start)
+    masks = state.upkeep["fit_pictures"][None, ..., 3]
+    (drawn,), kept = fit.bodies(views.camera, masks, field)
+    turn, middle, radius = map(np.asarray, fit.animal_frame(stage, field, start))
+    was, now = np.asarray(start["aim_rest"]), np.asarray(state.upkeep["aim_rest"])
+    shift, scale = now[:3] - was[:3], float(now[3] / was[3])
+    bodies = body_of(drawn), body_of(kept)
+    about = {"middle": middle, "far": stage.fit.reach * float(radius)}
+    return {
+        "drawn": misfit(*bodies, **about),
+        "moved": misfit(*bodies, **about, scale=scale, shift=shift),
+        "scale": scale,
+        "up": float(shift @ turn[1] / radius),
+        "ahead": float(shift @ turn[2] / radius),
+    }
 
 
 def verdict(
@@ -125,7 +158,8 @@ def named_by(found: Any) -> tuple[str, str]:
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
     """A row an arm, source and kind of pictures; then what was said of each prompt."""
     head = ["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
-            "mesh's outlines, IoU %", "prompts"]  # fmt: skip
+            "mesh's outlines, IoU %", "off the limbs, drawn", "moved",
+            "prompts"]  # fmt: skip
     lines, details = [], []
     for arm in arms:
         for source in sources:
@@ -135,11 +169,13 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
                 path = runs / arm / f"{name}-{color}_{species}" / "verdict.json"
                 if path.is_file():
                     found[f"{color} {species}"] = json.loads(path.read_text())
+            places = [v["place"] for v in found.values() if "place" in v]
+            off = [_mean([p[k] for p in places]) for k in ("drawn", "moved")]
             for kind in ("motion", "rest"):
                 rows = [v[kind] for v in found.values() if kind in v]
                 if rows:
                     means = [_mean([r[f] for r in rows if f in r]) for f in FIGURES]
-                    lines.append([arm, name, kind, *means, len(rows)])
+                    lines.append([arm, name, kind, *means, *off, len(rows)])
             said = [
                 f"{asked}: {' '.join(v.get('motion', v['rest'])['said'][::-1])}"
                 for asked, v in found.items()

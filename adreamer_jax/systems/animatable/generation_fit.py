@@ -231,15 +231,22 @@ def places_of(
 ) -> list[Place]:
     """Where the animal of each set suits the extracted one's limbs best."""
     turn, middle, radius = map(np.asarray, animal_frame(config, field, upkeep))
-    half_cell = 1.0 / HULL_CELLS
-    body = signed_distance(field, grid_points(HULL_CELLS), detail=1.0) < half_cell
+    about = {"middle": middle, "radius": float(radius), "up": turn[1], "ahead": turn[2]}
+    limits = {"reach": config.fit.reach, "scales": config.fit.scale}
+    drawn, kept = bodies(camera, masks, field)
+    return [best_place(body, kept, **about, **limits) for body in drawn]
+
+
+def bodies(
+    camera: Camera, masks: Float[Array, "k n h w"], field: FieldParams
+) -> tuple[list[Bool[np.ndarray, "c c c"]], Bool[np.ndarray, "c c c"]]:
+    """Cells that the animal of each set fills where it was drawn, and a field's own."""
     solid = lambda cells: largest_part(np.asarray(cells).reshape((HULL_CELLS,) * 3))
     # of twelve views, one may miss a thin leg
     hull = jax.jit(lambda m: visual_hull(camera, m, missing=len(m) // 12)[0])
-    about = {"middle": middle, "radius": float(radius), "up": turn[1], "ahead": turn[2]}
-    limits = {"reach": config.fit.reach, "scales": config.fit.scale}
-    kept = solid(body)
-    return [best_place(solid(hull(m)), kept, **about, **limits) for m in masks]
+    half_cell = 1.0 / HULL_CELLS
+    own = signed_distance(field, grid_points(HULL_CELLS), detail=1.0) < half_cell
+    return [solid(hull(m)) for m in masks], solid(own)
 
 
 def visual_hull(

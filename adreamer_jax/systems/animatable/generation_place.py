@@ -32,7 +32,9 @@ class Place(NamedTuple):
     miss: float  # 0: it lies where the extracted one lies, 1: nowhere near
 
 
-class _Body(NamedTuple):
+class Body(NamedTuple):
+    """Cells of the cube [-1, 1]^3 that something fills."""
+
     points: Float[np.ndarray, "n 3"]  # centers of its cells
     share: Float[np.ndarray, "n"]  # of its length that a cell stands for
     away: Float[np.ndarray, "c c c"]  # distance to it
@@ -56,37 +58,50 @@ def best_place(
     trunk that the other lacks decides nothing. The identity where one of them is empty;
     no place moves a part out of the cube that is in it.
     """
-    here = Place(1.0, np.zeros(3), 1.0)
     if not (drawn.any() and kept.any()):
-        return here
-    ours, theirs = _body(drawn), _body(kept)
-    far, axes = reach * radius, np.stack([up, ahead]) * radius
+        return Place(1.0, np.zeros(3), 1.0)
+    ours, theirs = body_of(drawn), body_of(kept)
+    axes, border = np.stack([up, ahead]) * radius, max(1.0, np.abs(ours.points).max())
 
-    def place(log_scale: float, steps: tuple[float, float]) -> Place:
+    def place(log_scale: float, *steps: float) -> Place:
         scale, shift = float(np.exp(log_scale)), np.asarray(steps) @ axes
         moved = middle + scale * (ours.points - middle) + shift
-        back = middle + (theirs.points - middle - shift) / scale
-        there = np.minimum(_at(theirs.away, moved), far) @ ours.share
-        and_back = np.minimum(scale * _at(ours.away, back), far) @ theirs.share
-        out = np.abs(moved).max() > max(1.0, np.abs(ours.points).max())
-        miss = np.inf if out else (there + and_back) / (2.0 * far)
-        return Place(scale, shift, float(miss))
+        if np.abs(moved).max() > border:
+            return Place(scale, shift, np.inf)
+        here = {"middle": middle, "scale": scale, "shift": shift}
+        return Place(scale, shift, misfit(ours, theirs, **here, far=reach * radius))
 
     low, high = np.log(scales)
-    found = (0.0, 0.0, 0.0)
-    best = place(found[0], found[1:])
-    for number, step in enumerate(_STEPS):
-        if number == 0:
-            wide = np.append(np.linspace(low, high, 7), 0.0)
-            grid = product(wide, _around(UP, step), _around(AHEAD, step))
-        else:
-            near = [(x - step, x, x + step) for x in found]
-            grid = product(np.clip(near[0], low, high), *near[1:])
+    wide = np.append(np.linspace(low, high, 7), 0.0)
+    grid = product(wide, _around(UP, _STEPS[0]), _around(AHEAD, _STEPS[0]))
+    found, best = (0.0, 0.0, 0.0), place(0.0, 0.0, 0.0)
+    for step in _STEPS[1:]:
         for candidate in grid:
-            now = place(candidate[0], candidate[1:])
+            now = place(*candidate)
             if now.miss < best.miss:
                 best, found = now, candidate
-    return best
+        near = [(x - step, x, x + step) for x in found]
+        grid = product(np.clip(near[0], low, high), *near[1:])
+    return min(
+        [best, *(place(*candidate) for candidate in grid)], key=lambda place: place.miss
+    )
+
+
+def misfit(
+    ours: Body,
+    theirs: Body,
+    *,
+    middle: Float[np.ndarray, "3"],
+    scale: float = 1.0,
+    shift: Float[np.ndarray, "3"] | float = 0.0,
+    far: float,
+) -> float:
+    """Mean distance from each body, ours moved, to the other, as a share of ``far``."""
+    moved = middle + scale * (ours.points - middle) + shift
+    back = middle + (theirs.points - middle - shift) / scale
+    there = np.minimum(_at(theirs.away, moved), far) @ ours.share
+    and_back = np.minimum(scale * _at(ours.away, back), far) @ theirs.share
+    return float(there + and_back) / (2.0 * far)
 
 
 def largest_part(cells: Bool[np.ndarray, "c c c"]) -> Bool[np.ndarray, "c c c"]:
@@ -97,12 +112,13 @@ def largest_part(cells: Bool[np.ndarray, "c c c"]) -> Bool[np.ndarray, "c c c"]:
     return parts == 1 + np.argmax(sizes) if len(sizes) else cells
 
 
-def _body(cells: Bool[np.ndarray, "c c c"]) -> _Body:
+def body_of(cells: Bool[np.ndarray, "c c c"]) -> Body:
+    """The body of cells of which at least one is filled."""
     side = len(cells)
     points = (np.argwhere(cells) + 0.5) / side * 2.0 - 1.0
     share = 1.0 / local_thickness(cells)[cells] ** 2
     away = np.asarray(ndimage.distance_transform_edt(~cells)) * (2.0 / side)
-    return _Body(points, share / share.sum(), away)
+    return Body(points, share / share.sum(), away)
 
 
 def _at(
