@@ -40,7 +40,8 @@ def get_config(size: str = "default") -> ConfigDict:
         config.loss.csd = 0.1
         return config
     config.loss.csd = 2.0
-    config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # once there is a shape to show
+    # once there is a shape to show, and the clip has the last word
+    config.ramp.csd = ((0.35, 0.0), (0.4, 1.0), (0.6, 1.0), (0.75, 0.0))
     config.csd.update(
         dict(
             every=4,
@@ -54,6 +55,7 @@ def get_config(size: str = "default") -> ConfigDict:
     if size == "asymmetric":
         config.scene.field.symmetric = False
         config.loss.csd = 8.0
+        config.ramp.csd = ((0.35, 0.0), (0.4, 1.0))  # nothing else says anything there
         config.csd.time_low = ((0.0, 0.85), (0.8, 0.85), (1.0, 0.4))
         config.csd.time_high = ((0.0, 0.98), (0.8, 0.98), (1.0, 0.7))
     return config
