@@ -36,6 +36,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "seed1": {"run.seed": 1},
     "seed2": {"run.seed": 2},
     "csd": first_stage("csd.py"),
+    # the same compiled program with a prior that never speaks: other programs round
+    # otherwise, which alone moves an animal by a tenth of a percent
+    "csd_silent": first_stage("csd.py") | {"ramp.csd": ((0.0, 0.0), (1.0, 0.0))},
     "csd_seed1": first_stage("csd.py") | {"run.seed": 1},
     "csd_seed2": first_stage("csd.py") | {"run.seed": 2},
     "no_symmetry": {"scene.field.symmetric": False},

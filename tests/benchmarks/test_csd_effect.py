@@ -42,8 +42,15 @@ def test_only_without_a_mirror_plane_is_the_prior_asked_to_invent_a_side():
     both = (load_recipe(f"csd.py{size}").to_dict() for size in ("", ":asymmetric"))
     changed = set(differences(*both))
     assert changed == {
-        "scene.field.symmetric", "loss.csd", "csd.time_low", "csd.time_high",
+        "scene.field.symmetric", "loss.csd", "ramp.csd", "csd.time_low",
+        "csd.time_high",
     }  # fmt: skip
     assert effect.ARMS["csd"].items() >= effect.INVENTS.items()
     assert effect.ARMS["symmetry_csd"] == effect.MENDS
     assert effect.INVENTS["loss.csd"] > effect.MENDS["loss.csd"]
+    last = {
+        name: arm["ramp.csd"][-1][1]
+        for name, arm in effect.ARMS.items()
+        if "ramp.csd" in arm
+    }
+    assert last["csd"] == 1.0 and last["symmetry_csd"] == 0.0  # the clip's last word
