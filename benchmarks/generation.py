@@ -38,6 +38,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "full": {},
     "no_skeleton": {"generate.loss.skeleton": 0.0},
     "no_bone": {"generate.loss.bone": 0.0},
+    # the recipe holds the clip's motion still; these let the prior move it
+    "moves": {"generate.optimizer.starts.motion": 0.2},
+    "moves_no_skeleton": {
+        "generate.optimizer.starts.motion": 0.2,
+        "generate.loss.skeleton": 0.0,
+    },
     "static": {
         "generate.fit.steps": 0,
         "generate.start.shape": "fresh",
@@ -51,7 +57,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.bone_skin": 0.0,
     },
 }
-FIGURES = ("species", "color", "r_precision", "mesh_iou")
+FIGURES = ("species", "color", "r_precision", "mesh_iou", "open")
 
 
 def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
@@ -69,7 +75,11 @@ def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
 def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     """Train the second stage and ask the judge; also written to verdict.json."""
     from adreamer_jax.run import pipeline
-    from adreamer_jax.run.evaluate_text import pictures_of, rest_pictures
+    from adreamer_jax.run.evaluate_text import (
+        joint_strain,
+        pictures_of,
+        rest_pictures,
+    )
     from adreamer_jax.run.train import train
 
     model = pipeline.build(config, workdir, *pipeline.read(config), stage="generate")
@@ -86,6 +96,8 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
     if "motion" in out:
         out["motion"]["mesh_iou"] = 100.0 * agreement
+        strained = joint_strain(asset, model.skeleton)
+        out["motion"]["open"] = strained["open_percent"]
     if config.generate.fit.steps > 0:
         out["place"] = placed(config, model, state)
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
@@ -157,9 +169,19 @@ def named_by(found: Any) -> tuple[str, str]:
 
 def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
     """A row an arm, source and kind of pictures; then what was said of each prompt."""
-    head = ["arm", "skeleton", "pictures", "species %", "color %", "R-Precision@1 %",
-            "mesh's outlines, IoU %", "off the limbs, drawn", "moved",
-            "prompts"]  # fmt: skip
+    head = [
+        "arm",
+        "skeleton",
+        "pictures",
+        "species %",
+        "color %",
+        "R-Precision@1 %",
+        "mesh's outlines, IoU %",
+        "joints open beyond the clip's, %",
+        "off the limbs, drawn",
+        "moved",
+        "prompts",
+    ]
     lines, details = [], []
     for arm in arms:
         for source in sources:

@@ -123,6 +123,12 @@ def rest_pictures(
     return np.stack(pictures).astype(np.float32) / 255.0
 
 
+def joint_strain(asset: Asset, skeleton: Skeleton) -> dict[str, float]:
+    """How far the asset's motion goes beyond the joints' limits (`strain`)."""
+    posed = asset.posed_from_rest @ asset.rest_from_bone
+    return strain(skeleton, from_matrix(jnp.asarray(posed)))
+
+
 def evaluate_text(
     system: System,
     state: TrainState,
@@ -156,8 +162,7 @@ def evaluate_text(
     out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
     out |= {"mesh_iou": agreement}
     if skeleton is not None:
-        posed = from_matrix(jnp.asarray(asset.posed_from_rest @ asset.rest_from_bone))
-        out |= {"joints": strain(skeleton, posed)}
+        out |= {"joints": joint_strain(asset, skeleton)}
     out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}
     write_evaluation(Path(workdir), out, stage="generate")
     say(", ".join(f"{k} {out[k]:.1f}" for k in numbers))
