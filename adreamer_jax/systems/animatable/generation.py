@@ -177,7 +177,7 @@ def check(config: Any) -> None:
     if not 0.0 < low <= 1.0 <= high:
         raise ValueError(
             f"generate.fit.scale must be a range about 1, got {config.fit.scale}; "
-            'write --config.generate.fit.scale="(0.8,1.25)"'
+            'write --config.generate.fit.scale="(0.7,1.6)"'
         )
     for name, least in (
         ("reach", 0),
