@@ -10,11 +10,11 @@ The default size works on the embedded clip with the embedded prior: 17 minutes 
 free cores and 3.1 GB, installation and all products of both stages included. Another
 prior cannot be shown views: give --config.csd.shown_deg=0 with it. paper has the
 published prior (MVDream), losses and steps, for a GPU; it has not been run to its end.
-smoke is the whole chain in seconds. asymmetric is the default size for an animal whose
-sides differ, without the mirror plane: there the prior has to invent the side that no
-camera saw, and is asked for more. Where the mirror plane shows that side, it only
-mends. All settings of the first stage stand in
-configs/extract.py, those of the second one in configs/generate.py.
+smoke is the whole chain in minutes, most of them compiling. asymmetric is the default
+size for an animal whose sides differ, without the mirror plane: there the prior has to
+invent the side that no camera saw, and is asked for more. Where the mirror plane shows
+that side, it only mends. All settings of the first stage stand in configs/extract.py,
+those of the second one in configs/generate.py.
 """
 
 from ml_collections import ConfigDict

@@ -111,6 +111,14 @@ def default() -> ConfigDict:
             eikonal=0.3,
             smooth=0.1,
             color_smooth=0.0,
+            tear=3.0,  # legs that part are not bridged
+        )
+    )
+    made.loss_numbers = ConfigDict(
+        dict(
+            tear_most=1.5,  # a stroke may grow so much, as it does over a knee
+            tear_points=2048,
+            tear_frames=4,
         )
     )
     made.ramp = ConfigDict({name: () for name in made.loss})
@@ -152,7 +160,7 @@ def paper() -> ConfigDict:
     made.scene.field.detail = ()
     made.fit.steps = 0
     made.render.inverse_steps, made.run.mesh_level = 0, 1.0  # as published
-    made.loss.update(dict(csd=1.0, eikonal=0.02, smooth=0.02))
+    made.loss.update(dict(csd=1.0, eikonal=0.02, smooth=0.02, tear=0.0))
     made.optimizer.rates.update(first.optimizer.rates)
     made.optimizer.rates.update(dict(camera=0.0, focal=0.0, plane=0.0))
     made.run.update(

@@ -96,6 +96,25 @@ def bone_surface_loss(
     return 0.1 * safe_norm(jnp.maximum(sdf - slack, 0.0))
 
 
+def tear_loss(
+    sdf: Float[Array, "n"],
+    stretch: Float[Array, "*t n"],
+    *,
+    most: float,
+    width: Float[Array, ""] | float,
+) -> Float[Array, ""]:
+    """Mean depth of matter that the motion pulls farther apart than by ``most``.
+
+    ``stretch`` is the length of a short stroke in every pose by its length at rest, so
+    that a bridge between two legs that part gives way, and not a knee that bends. Depth
+    below the surface counts in ``width`` and ends so far outside; by its gradient only
+    the shape can give way.
+    """
+    excess = jax.nn.relu(jnp.max(stretch.reshape(-1, sdf.shape[0]), axis=0) - most)
+    depth = jax.nn.softplus(-sdf / width)
+    return jnp.mean(jax.lax.stop_gradient(excess) * depth)
+
+
 def bone_smooth_loss(
     motion: Rigid, later: Rigid, centers: Float[Array, "bones 3"]
 ) -> Float[Array, ""]:

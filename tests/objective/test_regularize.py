@@ -38,6 +38,12 @@ TERMS = {
     "delta_skin": (regularize.delta_skin_loss, jnp.zeros((20, 5))),
     "bone_mask": (lambda x: regularize.bone_mask_loss(x, UNIT[:, 0]), UNIT[:, 0]),
     "bone": (regularize.bone_surface_loss, jnp.array([-0.5, -0.1, 0.0])),
+    "tear": (
+        lambda x: regularize.tear_loss(
+            x - 1.5, jnp.full((3, 20), 2.0), most=1.5, width=0.05
+        ),
+        jnp.full(20, 2.5),
+    ),
     "bone_smooth": (
         lambda x: regularize.bone_smooth_loss(turned(x), STILL, CENTERS),
         REST,
@@ -104,6 +110,20 @@ def test_bones_may_be_anywhere_inside():
     loss = regularize.bone_surface_loss
     assert loss(jnp.array([-9.0, 0.005])) == 0  # within the slack
     assert loss(jnp.array([0.41, 0.31])) == pytest.approx(0.1 * 0.5, rel=1e-5)
+
+
+def test_only_matter_that_tears_gives_way():
+    sdf = jnp.array([-0.2, -0.2, 0.2, -0.2])
+    # a knee, a bridge in one of two poses, space that tears, what is pressed together
+    stretch = jnp.array([[1.4, 1.0, 3.0, 0.1], [1.4, 2.5, 3.0, 0.1]])
+
+    def loss(sdf, stretch):
+        return regularize.tear_loss(sdf, stretch, most=1.5, width=0.01)
+
+    value, (shape, motion) = jax.value_and_grad(loss, argnums=(0, 1))(sdf, stretch)
+    assert value == pytest.approx(20.0 / 4, rel=1e-4)
+    np.testing.assert_allclose(shape, [0.0, -25.0, 0.0, 0.0], atol=1e-4)
+    np.testing.assert_array_equal(motion, 0.0)
 
 
 def test_smooth_bones_pay_for_angle_and_path():

@@ -11,7 +11,8 @@ from adreamer_jax.core import rigid
 from adreamer_jax.core.optimizer import path_name
 from adreamer_jax.run.export import asset_skeleton
 from adreamer_jax.run.recipe import load_recipe
-from adreamer_jax.systems.animatable import generation
+from adreamer_jax.systems.animatable import generation, generation_losses
+from adreamer_jax.systems.animatable.model import moment
 from tests.systems.small import fixed_prior
 from tests.systems.tiny import tiny_recipe
 
@@ -105,11 +106,35 @@ def test_shape_color_and_bones_move_while_motion_and_cameras_stay(made, after):
         assert not any(name.startswith(start) for name in moved), start
 
 
+def test_a_bridge_between_bones_that_part_is_carved_and_nothing_is_taught(made):
+    model, upkeep = made.start.params, made.start.upkeep
+
+    def tear(model, motion):
+        model = model.replace(bones=model.bones.replace(motion=motion))
+        key, now = jax.random.key(3), moment(made.config, model, made.start.step)
+        return generation_losses.tear(made.config, model, upkeep, now, 12, key)
+
+    still = jnp.zeros_like(model.bones.motion)
+    assert tear(model, still) == 0.0
+    apart = still.at[0, :, 3].set(jnp.sign(model.bones.center[:, 0]))
+    value, (slope, motion) = jax.value_and_grad(tear, argnums=(0, 1))(model, apart)
+    assert value > 1e-4
+    assert not np.any(motion)
+    assert all(not np.any(x) for x in jax.tree.leaves(slope.bones))
+    assert any(np.any(x) for x in jax.tree.leaves(slope.field.shape))
+    assert not any(np.any(x) for x in jax.tree.leaves(slope.field.color))
+
+
 def test_metrics_are_finite_and_name_the_terms(after):
     metrics = after[1]
-    assert {"loss", "loss/csd", "loss/skeleton", "loss/bone", "grad/csd"} <= set(
-        metrics
-    )
+    assert {
+        "loss",
+        "loss/csd",
+        "loss/skeleton",
+        "loss/bone",
+        "loss/tear",
+        "grad/csd",
+    } <= set(metrics)
     assert all(np.isfinite(np.asarray(value)).all() for value in metrics.values())
     assert metrics["skipped"] == 0
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from adreamer_jax.core.encoding import frame_time
+from adreamer_jax.core.rotation import normalize, safe_norm
 from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective import regularize
 from adreamer_jax.scene.bones import posed_bones, posed_from_rest, rest_pose
@@ -24,6 +25,7 @@ from adreamer_jax.scene.skinning import mahalanobis
 from adreamer_jax.systems.animatable.model import (
     Model,
     Moment,
+    carry,
     joined_bones,
     moment,
     stop,
@@ -83,6 +85,9 @@ def generation_losses(
     terms: dict[str, Array] = {}
     terms |= _shape_terms(config, model, now, points, key, weights)
     terms |= _bone_terms(model, now, points, weights)
+    if "tear" in weights:
+        seed = jax.random.fold_in(key, 2)
+        terms["tear"] = tear(config, model, upkeep, now, count, seed)
     terms |= _motion_terms(model, now, skeleton, scale, count, weights)
     total = jnp.zeros(())
     for name, value in terms.items():
@@ -144,6 +149,34 @@ def _bone_terms(
         inside = jax.nn.sigmoid(-sdf / now.beta)
         terms["bone_skin"] = regularize.bone_skin_loss(density, inside)
     return terms
+
+
+def tear(
+    config: Any, model: Model, upkeep: dict, now: Moment, count: int, key: Key
+) -> Float[Array, ""]:
+    """Matter at places that some pose of the motion pulls apart, by the forward warp.
+
+    The prior sees legs from 64 pixels and the skeleton knows nothing of the new body:
+    where they close the gap between two legs, each of which goes its way, the bridge
+    would tear in every step of the animal.
+    """
+    where, which, when = jax.random.split(key, 3)
+    numbers = config.loss_numbers
+    points = occupied_points(upkeep["occupancy"], numbers.tear_points, where)
+    stroke = normalize(jax.random.normal(which, points.shape))
+    frames = jax.random.randint(when, (numbers.tear_frames,), 0, count)
+    still = stop(model)
+    motion = posed_from_rest(still.bones, frame_time(frames.astype(jnp.float32), count))
+    spread = lambda x: jnp.broadcast_to(x, (numbers.tear_frames, *x.shape))
+    _, moved = jax.jvp(
+        lambda rest: carry(config, still, motion, rest),
+        (spread(points),),
+        (spread(stroke),),
+    )
+    sdf = signed_distance(model.field, points, detail=now.detail)
+    width = jax.lax.stop_gradient(now.beta)  # a sharp surface mends nothing
+    stretch = safe_norm(moved)
+    return regularize.tear_loss(sdf, stretch, most=numbers.tear_most, width=width)
 
 
 def _motion_terms(
