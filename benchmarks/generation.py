@@ -55,6 +55,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.skeleton": 0.0,
         "generate.loss.bone": 0.0,
         "generate.loss.bone_skin": 0.0,
+        "generate.loss.tear": 0.0,
     },
 }
 FIGURES = ("species", "color", "r_precision", "mesh_iou", "open")

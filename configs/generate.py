@@ -111,7 +111,7 @@ def default() -> ConfigDict:
             eikonal=0.3,
             smooth=0.1,
             color_smooth=0.0,
-            tear=3.0,  # legs that part are not bridged
+            tear=6.0,  # legs that part are not bridged
         )
     )
     made.loss_numbers = ConfigDict(
