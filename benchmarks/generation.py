@@ -58,7 +58,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.tear": 0.0,
     },
 }
-FIGURES = ("species", "color", "r_precision", "mesh_iou", "open")
+FIGURES = ("species", "color", "r_precision", "mesh_iou", "torn", "open")
 
 
 def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
@@ -80,6 +80,7 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
         joint_strain,
         pictures_of,
         rest_pictures,
+        torn_percent,
     )
     from adreamer_jax.run.train import train
 
@@ -97,6 +98,7 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     out = {kind: verdict(pictures, animal) for kind, pictures in kinds.items()}
     if "motion" in out:
         out["motion"]["mesh_iou"] = 100.0 * agreement
+        out["motion"]["torn"] = torn_percent(asset)
         strained = joint_strain(asset, model.skeleton)
         out["motion"]["open"] = strained["open_percent"]
     if config.generate.fit.steps > 0:

@@ -34,7 +34,15 @@ from adreamer_jax.types import (
     TrainState,
 )
 
-__all__ = ["cameras_of", "evaluate_text", "frames_of", "pictures_of", "rest_pictures"]
+__all__ = [
+    "cameras_of",
+    "evaluate_text",
+    "frames_of",
+    "joint_strain",
+    "pictures_of",
+    "rest_pictures",
+    "torn_percent",
+]
 
 _FOV, _ELEVATION = 0.7, 0.25  # radians
 _FILL = 0.97  # of the picture's height
@@ -129,6 +137,20 @@ def joint_strain(asset: Asset, skeleton: Skeleton) -> dict[str, float]:
     return strain(skeleton, from_matrix(jnp.asarray(posed)))
 
 
+def torn_percent(asset: Asset, *, most: float = 1.5) -> float:
+    """How much of the mesh, by length of edges, is pulled beyond ``most`` times itself.
+
+    Mean over all moments. Skin over a knee comes to some; more of it are bridges
+    between limbs that part.
+    """
+    corners = asset.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    a, b = np.unique(np.sort(corners, axis=1), axis=0).T
+    length = lambda v: np.linalg.norm(v[a] - v[b], axis=-1)
+    rest = length(asset.vertices)
+    torn = [np.sum(rest[length(v) > most * rest]) for v in asset.posed_vertices]
+    return float(100.0 * np.mean(torn) / np.maximum(np.sum(rest), 1e-12))
+
+
 def evaluate_text(
     system: System,
     state: TrainState,
@@ -160,7 +182,7 @@ def evaluate_text(
     del rest["clip_t"]  # of frames of a video alone
     shown = len(next(iter(videos.values())))
     out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
-    out |= {"mesh_iou": agreement}
+    out |= {"mesh_iou": agreement, "torn_percent": torn_percent(asset)}
     if skeleton is not None:
         out |= {"joints": joint_strain(asset, skeleton)}
     out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}

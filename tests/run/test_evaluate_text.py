@@ -66,6 +66,20 @@ def test_an_outline_is_where_the_camera_projects_the_mesh():
     assert 0.02 < outline.mean() < 0.5
 
 
+def test_what_a_moment_pulls_beyond_the_limit_is_torn_in_that_moment_alone():
+    square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float)
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    wide = square * [2.0, 1.0, 1.0]
+    moments = np.stack([square, wide, 0.1 * square, 1.4 * square])
+    parts = dict(vertices=square, faces=faces, posed_vertices=moments)
+    asset = dataclasses.replace(make_asset(), **parts)
+    wanted = 100.0 * (2.0 + 2.0**0.5) / (4.0 + 2.0**0.5) / 4.0
+    # the diagonal grows by the root of 5 / 2, just beyond the limit
+    assert np.isclose(et.torn_percent(asset), wanted)
+    kept = et.torn_percent(asset, most=1.6)
+    assert np.isclose(kept, 100.0 * 2.0 / (4.0 + 2.0**0.5) / 4.0)
+
+
 def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     asset, seen = make_asset(), []
     skeleton = asset_skeleton(asset)
@@ -86,6 +100,7 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     )  # fmt: skip
     assert seen == [(3, 16, 16, 3)] * 4 + [(8, 16, 16, 3)]
     assert 0.0 <= out["mesh_iou"] <= 1.0
+    assert out["torn_percent"] == et.torn_percent(asset)
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
     assert known["generate"]["joints"] == {"open_percent": 0.0, "turn_deg": 0.0}
