@@ -124,6 +124,7 @@ def default() -> ConfigDict:
     made.ramp = ConfigDict({name: () for name in made.loss})
     for name in ("rgb", "mask", "flow", "cycle"):
         made.ramp[name] = ((0.0, 1.0), (0.5, 0.0))
+    made.ramp.tear = ((0.6, 1.0), (0.8, 2.0))  # while the surface is sharp
     made.optimizer = ConfigDict(
         dict(
             rates=dict(first.optimizer.rates)
