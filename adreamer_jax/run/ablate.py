@@ -46,9 +46,12 @@ def ablate(config: ConfigDict, workdir: Path) -> Path:
             name = f"{Path(clip or 'embedded').name}, {prompt}"
             place = Path(workdir) / recipe.slug(name)
             for arm in asked.arms:
-                say(f"{name}: {arm}")
                 made = arm_recipe(config, arm, clip, prompt, place)
-                do("train", made, place / arm)
+                if finished(made, place / arm):
+                    say(f"{name}: {arm} is done")
+                else:
+                    say(f"{name}: {arm}")
+                    do("train", made, place / arm)
                 rows.append((name, arm, place / arm))
     return write(rows, Path(workdir))
 
@@ -79,6 +82,18 @@ def arm_recipe(
             section = section[word]
         section[last] = value
     return made.lock()
+
+
+def finished(made: ConfigDict, folder: Path) -> bool:
+    """Whether an arm has been judged and its page written, which comes last.
+
+    Raises ValueError where the folder holds another recipe.
+    """
+    judged, page = folder / "evaluation.json", folder / "report.html"
+    if not figures_of(folder) or not page.is_file():
+        return False
+    recipe.check_workdir(made, folder)
+    return page.stat().st_mtime >= judged.stat().st_mtime
 
 
 def figures_of(folder: Path) -> dict[str, float]:

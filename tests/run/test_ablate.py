@@ -7,7 +7,7 @@ import pytest
 
 from adreamer_jax.run import ablate as ab
 from adreamer_jax.run import pipeline
-from adreamer_jax.run.recipe import differences, load_recipe
+from adreamer_jax.run.recipe import differences, load_recipe, remember
 
 
 @pytest.fixture
@@ -57,6 +57,30 @@ def test_all_arms_run_and_become_one_table_and_one_page(config, tmp_path, monkey
     joints = "joints open beyond the clip's, %"
     assert text.splitlines()[0] == f"| clip, prompt | arm | CLIP score | {joints} |"
     assert "| embedded, a tiger | without bone | 32 | 0.123 |" in text
+
+
+def test_what_is_done_is_not_made_again_and_another_recipe_is_refused(
+    config, tmp_path, monkeypatch
+):
+    done = []
+
+    def do(job, made, workdir):
+        done.append(workdir.name)
+        workdir.mkdir(parents=True, exist_ok=True)
+        remember(made, workdir)
+        judged = {"generate": {"clip_score": 30.0}}
+        (workdir / "evaluation.json").write_text(json.dumps(judged))
+        if "without_csd" not in workdir.name or len(done) > 2:  # was killed before
+            (workdir / "report.html").write_text("all of it")
+
+    monkeypatch.setattr(pipeline, "do", do)
+    config.ablation.arms = ("full", "without_csd")
+    for _ in range(3):
+        ab.ablate(config, tmp_path)
+    assert done == ["full", "without_csd", "without_csd"]
+    config.ablation.seed = 1
+    with pytest.raises(ValueError, match=r"--workdir must be new or hold this very"):
+        ab.ablate(config, tmp_path)
 
 
 def test_an_arm_without_figures_leaves_its_cells_empty():
