@@ -180,6 +180,7 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
         "color %",
         "R-Precision@1 %",
         "mesh's outlines, IoU %",
+        "of the mesh torn, %",
         "joints open beyond the clip's, %",
         "off the limbs, drawn",
         "moved",

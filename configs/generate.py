@@ -8,7 +8,7 @@ The source is the work folder of an extraction (configs/extract.py or configs/cs
 it is only read. What ``generate`` says takes the place of the same section of the
 source's recipe; all keys that stand in configs/extract.py mean the same here. Sizes:
 default for a CPU, paper (MVDream, 12,000 steps, for a GPU; it has not been run to its
-end) and smoke (seconds).
+end) and smoke (minutes, most of them compiling).
 """
 
 from ml_collections import ConfigDict

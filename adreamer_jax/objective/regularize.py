@@ -98,7 +98,7 @@ def bone_surface_loss(
 
 def tear_loss(
     sdf: Float[Array, "n"],
-    stretch: Float[Array, "*t n"],
+    stretch: Float[Array, "t n"],
     *,
     most: float,
     width: Float[Array, ""] | float,
@@ -110,7 +110,7 @@ def tear_loss(
     below the surface counts in ``width`` and ends so far outside; by its gradient only
     the shape can give way.
     """
-    excess = jax.nn.relu(jnp.max(stretch.reshape(-1, sdf.shape[0]), axis=0) - most)
+    excess = jax.nn.relu(jnp.max(stretch, axis=0) - most)
     depth = jax.nn.softplus(-sdf / width)
     return jnp.mean(jax.lax.stop_gradient(excess) * depth)
 

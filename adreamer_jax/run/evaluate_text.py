@@ -22,7 +22,7 @@ from adreamer_jax.run.mesh_picture import carried, mesh_pictures
 from adreamer_jax.run.progress import say
 from adreamer_jax.run.score import mask_iou
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
-from adreamer_jax.scene.skeleton import Skeleton, strain
+from adreamer_jax.scene.skeleton import Skeleton, mesh_edges, strain
 from adreamer_jax.types import (
     Asset,
     Bool,
@@ -143,8 +143,7 @@ def torn_percent(asset: Asset, *, most: float = 1.5) -> float:
     Mean over all moments. Skin over a knee comes to some; more of it are bridges
     between limbs that part.
     """
-    corners = asset.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    a, b = np.unique(np.sort(corners, axis=1), axis=0).T
+    a, b = mesh_edges(asset.faces).T
     length = lambda v: np.linalg.norm(v[a] - v[b], axis=-1)
     rest = length(asset.vertices)
     torn = [np.sum(rest[length(v) > most * rest]) for v in asset.posed_vertices]

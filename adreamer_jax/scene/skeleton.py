@@ -34,6 +34,7 @@ __all__ = [
     "joint_angles",
     "joint_gaps",
     "kept_edges",
+    "mesh_edges",
     "skeleton_loss",
     "soft_contact",
     "spanning_tree",
@@ -84,6 +85,12 @@ def soft_contact(
     return np.clip(shared / (own[:, None] * own[None]), 0.0, 1.0)
 
 
+def mesh_edges(faces: Int[np.ndarray, "m 3"]) -> Int[np.ndarray, "k 2"]:
+    """Every edge of a mesh once, its first vertex before its second."""
+    sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return np.unique(np.sort(sides, axis=1), axis=0)
+
+
 def edge_contact(
     faces: Int[np.ndarray, "m 3"], weights: Float[np.ndarray, "n bones"]
 ) -> Float[np.ndarray, "bones bones"]:
@@ -91,8 +98,7 @@ def edge_contact(
 
     Every vertex belongs to its strongest bone; counts are in units of the largest.
     """
-    sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    owner = weights.argmax(1)[np.unique(np.sort(sides, axis=1), axis=0)]
+    owner = weights.argmax(1)[mesh_edges(faces)]
     owner = owner[owner[:, 0] != owner[:, 1]]
     count = np.zeros((weights.shape[1],) * 2)
     np.add.at(count, (owner[:, 0], owner[:, 1]), 1.0)
