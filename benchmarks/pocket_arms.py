@@ -1,11 +1,12 @@
 """Open questions of the pocket prior, each as two arms at equal CPU time.
 
-    python benchmarks/pocket_arms.py --seconds=240 --arms=base,plain_color CACHE
+    python benchmarks/pocket_arms.py CACHE --side=32 --arms=base,plain_color
 
 Every arm starts fresh and trains until its seconds of process CPU time are spent (the
 compilation and the drawing of data are not counted), then errs on the same held-out
 sets with the same noise. Errors are those of the velocity's colors, comparable between
-arms, since all codes are the same linear map of the pixels. CACHE keeps the sets.
+arms, since all codes are the same linear map of the pixels. CACHE keeps the sets. At
+half the side a block is half as wide, so that the network has as many places.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(arm: str, sets: int, size: str = "default") -> Any:
+def recipe(arm: str, sets: int, size: str = "default", side: int = 64) -> Any:
     """The default recipe with an arm's changes, without pictures and readings."""
     config = load_recipe(f"configs/pocket.py:{size}")
     with config.unlocked():
+        config.prior.block = config.prior.block * side // config.data.size
+        config.data.size = side
         config.update_from_flattened_dict(ARMS[arm])
         config.run.validation_sets = sets
         config.run.validate_every = config.run.steps + 1
@@ -70,10 +73,10 @@ def trained(config: Any, cache: Path, seconds: float) -> tuple[Any, Any, float]:
     return state, frozen, spent
 
 
-def row(arm: str, cache: Path, seconds: float, sets: int, size: str) -> list[Any]:
+def row(arm: str, options: argparse.Namespace) -> list[Any]:
     """Name, parameters, sets seen, sets a CPU second, and errors of all bands."""
-    config = recipe(arm, sets, size)
-    state, frozen, spent = trained(config, cache, seconds)
+    config = recipe(arm, options.sets, options.size, options.side)
+    state, frozen, spent = trained(config, options.cache, options.seconds)
     errors = jax.jit(partial(band_errors, pocket.networks_of(config)))(
         state.opt_state["average"], frozen["validation"]
     )
@@ -91,18 +94,16 @@ def row(arm: str, cache: Path, seconds: float, sets: int, size: str) -> list[Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--sets", type=int, default=512)
     parser.add_argument("--size", default="default")
+    parser.add_argument("--side", type=int, default=64, help="pixels, 64 or 32")
     parser.add_argument("--arms", default=",".join(ARMS))
     options = parser.parse_args()
     head = ["arm", "parameters", "sets", "sets / cpu-s", *(
         f"t {200 * i}-{200 * i + 200}" for i in range(5)
     )]  # fmt: skip
-    rows = [
-        row(arm, options.cache, options.seconds, options.sets, options.size)
-        for arm in options.arms.split(",")
-    ]
+    rows = [row(arm, options) for arm in options.arms.split(",")]
     print(table(head, rows))
 
 
