@@ -167,12 +167,13 @@ def ellipsoid_sdf(
     norm = jnp.sum(size**p, axis=-1, keepdims=True) ** (1.0 / p)
     slope = safe_norm((size / norm) ** (p - 1.0) / radii)
     norm = norm[..., 0]
-    # inside, near the center, the quotient is not defined: go over to a cone
-    body = jnp.where(
-        norm > 0.3,
-        (norm - 1.0) / jnp.maximum(slope, 1e-3),
-        (norm - 1.0) * jnp.min(radii),
-    )
+    # at the center each direction has a slope of its own: go over to a cone, smoothly,
+    # since the networks cannot mend a step and a smaller animal would be hollow there
+    near = jnp.clip(norm / 0.3, 0.0, 1.0)
+    outside = near * near * (3.0 - 2.0 * near)
+    least = jnp.min(radii)
+    length = least + outside * (1.0 / jnp.maximum(slope, 1e-3) - least)
+    body = (norm - 1.0) * length
     if not field.spec.gap:
         return body
     plane = jax.lax.stop_gradient(field.plane)

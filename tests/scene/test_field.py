@@ -75,6 +75,19 @@ def test_the_middle_of_the_ellipsoid_has_a_finite_slope():
     assert np.all(np.isfinite(slope))
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.3])
+def test_the_ellipsoid_has_no_step_inside(gap):
+    # a step would stay a hollow in every animal that is thinner than the first shape
+    spec = dataclasses.replace(SPEC, stance=6.0, gap=gap)
+    shape = make(spec, radii=jnp.array([0.75, 0.55, 0.2]))
+    ends = jax.random.uniform(jax.random.key(7), (2, 40, 3), minval=-0.5, maxval=0.5)
+    ends = ends.at[0].set(0.1 * ends[0]) + shape.center  # from near the center outward
+    along = jnp.linspace(0.0, 1.0, 2001)[:, None, None]
+    value = fields.ellipsoid_sdf(shape, ends[0] + along * (ends[1] - ends[0]))
+    length = jnp.linalg.norm(ends[1] - ends[0], axis=-1) / 2000
+    assert np.max(np.abs(np.diff(value, axis=0)) / length) < 8.0
+
+
 @pytest.mark.parametrize("backbone", ["hash", "mlp"])
 def test_a_fresh_field_is_nearly_the_ellipsoid(backbone, points):
     fresh = make(dataclasses.replace(SPEC, backbone=backbone))
