@@ -42,12 +42,13 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(arm: str, sets: int, size: str = "default", side: int = 64) -> Any:
+def recipe(arm: str, sets: int, size: str = "default", side: int = 0) -> Any:
     """The default recipe with an arm's changes, without pictures and readings."""
     config = load_recipe(f"configs/pocket.py:{size}")
     with config.unlocked():
-        config.prior.block = config.prior.block * side // config.data.size
-        config.data.size = side
+        if side:
+            config.prior.block = config.prior.block * side // config.data.size
+            config.data.size = side
         config.update_from_flattened_dict(ARMS[arm])
         config.run.validation_sets = sets
         config.run.validate_every = config.run.steps + 1
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--sets", type=int, default=512)
     parser.add_argument("--size", default="default")
-    parser.add_argument("--side", type=int, default=64, help="pixels, 64 or 32")
+    parser.add_argument("--side", type=int, default=0, help="pixels; 0: the size's")
     parser.add_argument("--arms", default=",".join(ARMS))
     options = parser.parse_args()
     head = ["arm", "parameters", "sets", "sets / cpu-s", *(

@@ -161,16 +161,15 @@ def ellipsoid_sdf(
     """
     center, axes, radii = jax.lax.stop_gradient((field.center, field.axes, field.radii))
     local = jnp.einsum("ij,...j->...i", axes, points - center) / radii
-    below = jnp.clip(2.0 * local[..., 1:2], 0.0, 1.0)  # the second axis points down
-    p = 2.0 + (field.spec.stance - 2.0) * below * below * (3.0 - 2.0 * below)
+    below = _smooth_step(2.0 * local[..., 1:2])  # the second axis points down
+    p = 2.0 + (field.spec.stance - 2.0) * below
     size = jnp.maximum(jnp.abs(local), 1e-4)
     norm = jnp.sum(size**p, axis=-1, keepdims=True) ** (1.0 / p)
     slope = safe_norm((size / norm) ** (p - 1.0) / radii)
     norm = norm[..., 0]
     # at the center each direction has a slope of its own: go over to a cone, smoothly,
     # since the networks cannot mend a step and a smaller animal would be hollow there
-    near = jnp.clip(norm / 0.3, 0.0, 1.0)
-    outside = near * near * (3.0 - 2.0 * near)
+    outside = _smooth_step(norm / 0.3)
     least = jnp.min(radii)
     length = least + outside * (1.0 / jnp.maximum(slope, 1e-3) - least)
     body = (norm - 1.0) * length
@@ -182,6 +181,12 @@ def ellipsoid_sdf(
     width = field.spec.gap * across * jnp.clip(below / 0.3, 0.0, 1.0)
     slot = jnp.minimum(width - jnp.abs(height(plane, points)), below * radii[1])
     return jnp.maximum(body, slot)
+
+
+def _smooth_step(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """From 0 to 1 as x goes there, level at both ends."""
+    x = jnp.clip(x, 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
 
 
 def level_window(spec: FieldSpec, detail: Float[Array, ""] | float):
