@@ -32,7 +32,7 @@ from adreamer_jax.core.camera import orbit
 from adreamer_jax.data.zoo_views import sample_sets
 from adreamer_jax.objective.distill import noised
 from adreamer_jax.prior.load import Prior, load_prior
-from adreamer_jax.systems.animatable.distill import clean_pair
+from adreamer_jax.systems.animatable.distill_judge import clean_pair
 from adreamer_jax.types import Array, Camera, Float, Key
 
 TIMES = (0.1, 0.3, 0.5, 0.6, 0.8)

@@ -37,12 +37,9 @@ from adreamer_jax.run.devices import set_backend
 from adreamer_jax.run.progress import timed
 from adreamer_jax.run.recipe import load_recipe
 from adreamer_jax.systems.animatable import make
-from adreamer_jax.systems.animatable.distill import (
-    clean_pair,
-    csd_gradient,
-    draw_views,
-    sample_views,
-)
+from adreamer_jax.systems.animatable.distill import csd_gradient
+from adreamer_jax.systems.animatable.distill_judge import clean_pair
+from adreamer_jax.systems.animatable.distill_views import draw_views, sample_views
 from benchmarks.timing import table
 
 STEPS = 12_000  # of the paper's extraction, which takes it five hours

@@ -33,7 +33,7 @@ from adreamer_jax.data.zoo_views import sample_sets
 from adreamer_jax.objective.distill import noised
 from adreamer_jax.prior.load import CLEAR, Prior, load_prior
 from adreamer_jax.prior.noise import ddim_step
-from adreamer_jax.systems.animatable.distill import clean_estimate
+from adreamer_jax.systems.animatable.distill_judge import clean_estimate
 from adreamer_jax.types import Array, Bool, Camera, Float, Key
 
 SEED = 777  # of animals that no training has seen

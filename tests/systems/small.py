@@ -1,5 +1,7 @@
 """A bending colored body on three bones, and priors that know how it looks."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 
@@ -12,7 +14,7 @@ from adreamer_jax.prior.oracle import oracle_prior
 from adreamer_jax.scene.bones import BonesSpec, init_bones
 from adreamer_jax.scene.field import FieldSpec, init_field
 from adreamer_jax.scene.pose import PoseSpec, init_pose
-from adreamer_jax.systems.animatable.distill import Views, draw_rays
+from adreamer_jax.systems.animatable.distill_views import Views, draw_rays
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.upkeep import fresh_aims, fresh_upkeep
 from tests.systems.tiny import tiny_recipe
@@ -79,6 +81,19 @@ def fixed_prior(side=8, views=2):
         lambda pictures, cameras: jnp.concatenate([pictures, pictures]),
         image_size=side,
         num_views=views,
+    )
+
+
+def small_scene(**changes):
+    """A model that bends, a prior of one fixed picture, and what a step takes."""
+    config = small_recipe(**({"scene.skin.delta": True} | changes))
+    wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
+    return SimpleNamespace(
+        config=config,
+        model=small_model(),
+        upkeep=small_upkeep(config),
+        prior=fixed_prior(),
+        frozen={"prior": wanted, "contexts": jnp.zeros((2, 1, 1))},
     )
 
 

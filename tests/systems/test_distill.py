@@ -1,7 +1,6 @@
 """Distillation through the warp: who is moved, by how much, and toward what."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from adreamer_jax.core.camera import orbit, project
+from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
-from adreamer_jax.prior.load import CLEAR
-from adreamer_jax.scene.pose import clip_cameras
-from adreamer_jax.systems.animatable import distill, group_of
+from adreamer_jax.systems.animatable import (
+    distill,
+    distill_views,
+    group_of,
+)
 from tests.systems.small import (
     FRAMES,
     fixed_prior,
@@ -22,6 +23,7 @@ from tests.systems.small import (
     pictures_of,
     small_model,
     small_recipe,
+    small_scene,
     small_upkeep,
     vivid,
 )
@@ -31,20 +33,19 @@ KEY = jax.random.key(4)
 
 @pytest.fixture(scope="module")
 def scene():
-    """A model that bends, a prior of one fixed picture, and the gradient between."""
+    """The small scene, its chunks smaller than its pictures, and the gradient."""
     config = small_recipe(**{"scene.skin.delta": True})
-    config.csd.memory_mb = 40 * distill.ray_bytes(config) / 2**20
-    model, upkeep, prior = small_model(), small_upkeep(config), fixed_prior()
-    wanted = jax.random.uniform(jax.random.key(8), (2, 8, 8, 3))
-    frozen = {"prior": wanted, "contexts": jnp.zeros((2, 1, 1))}
+    memory = 40 * distill_views.ray_bytes(config) / 2**20
+    scene = small_scene(**{"csd.memory_mb": memory})
 
     @jax.jit
     def gradient(model, frozen):
         return distill.group_gradient(
-            config, prior, model, upkeep, frozen, jnp.array(0), KEY
+            scene.config, scene.prior, model, scene.upkeep, frozen, jnp.array(0), KEY
         )
 
-    return SimpleNamespace(**locals())
+    scene.gradient = gradient
+    return scene
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +87,12 @@ def test_without_the_warp_the_same_field_gradient_and_none_of_the_bones(scene, g
 def test_chunk_by_chunk_is_the_direct_gradient(scene, grads):
     """Plain differentiation of the whole picture against the fixed one."""
     config, prior = scene.config, scene.prior
-    assert distill.chunk_rays(config, 128) < 45
+    assert distill_views.chunk_rays(config, 128) < 45
     view_key, ray_key, _ = jax.random.split(KEY, 3)
-    views = distill.sample_views(config, prior, scene.upkeep, view_key)
+    views = distill_views.sample_views(config, prior, scene.upkeep, view_key)
 
     def loss(model):
-        color, mask, _ = distill.draw_rays(
+        color, mask, _ = distill_views.draw_rays(
             config, model, scene.upkeep, jnp.array(0), views, ray_key, jnp.arange(128)
         )
         pictures = (color.reshape(2, 8, 8, 3), mask.reshape(2, 8, 8))
@@ -162,56 +163,6 @@ def test_the_gradient_is_the_slope_of_the_loss(scene, grads, part):
     assert slope == pytest.approx(expected, rel=0.03)
 
 
-def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
-    low, high = np.array([-0.2, -0.1, 0.0]), np.array([0.6, 0.3, 0.9])
-    ball = np.append((low + high) / 2, np.linalg.norm(high - low) / 2)
-    upkeep = scene.upkeep | {
-        "box": jnp.tile(jnp.array([low, high]), (FRAMES, 1, 1)),
-        "aim": jnp.tile(jnp.asarray(ball, jnp.float32), (FRAMES, 1)),
-    }
-    corners = jnp.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    corners = corners * (high - low) + low
-    for seed in range(5):
-        views = distill.sample_views(
-            scene.config, scene.prior, upkeep, jax.random.key(seed)
-        )
-        middle, _ = project(views.camera, jnp.tile((low + high) / 2, (2, 1, 1)))
-        np.testing.assert_allclose(middle, 4.0, atol=1e-3)
-        pixels, depth = project(views.camera, jnp.tile(corners, (2, 1, 1)))
-        assert np.all(depth > 0) and np.all((pixels > -1.2) & (pixels < 9.2))
-        rays = distill.rays_of(views, jnp.arange(128), jnp.full((128, 2), 0.5))
-        hit = rays.far > rays.near
-        assert 0.2 < np.mean(hit)
-        ends = rays.origins + rays.far[..., None] * rays.directions
-        inside = (ends > low - 1e-3) & (ends < high + 1e-3)
-        assert np.all(inside[np.asarray(hit)])
-
-
-def test_the_front_is_turned_by_the_recipe(scene):
-    config = scene.config.copy_and_resolve_references()
-    turned = []
-    for offset in (0.0, 90.0):
-        config.data.views.azimuth_offset_deg = offset
-        views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
-        turned.append(views)
-    np.testing.assert_allclose(
-        turned[0].seen.camera_from_object, turned[1].seen.camera_from_object
-    )
-    # a quarter: what stood at +z for the prior stands at +x of the object
-    quarter = jnp.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    plain, other = (v.camera.camera_from_object[:, :3, :3] for v in turned)
-    np.testing.assert_allclose(other, plain @ quarter, atol=1e-5)
-
-
-def test_the_box_of_a_grid():
-    grid = jnp.zeros((4, 4, 4), bool).at[1:3, 0, 3].set(True)
-    np.testing.assert_allclose(
-        distill.occupied_box(grid), [[-0.5, -1.0, 0.5], [0.5, -0.5, 1.0]]
-    )
-    nothing = distill.occupied_box(jnp.zeros((4, 4, 4), bool))
-    np.testing.assert_allclose(nothing, [[-1.0] * 3, [1.0] * 3])
-
-
 def shrinking_prior():
     """Like the real ones it takes pictures of any size."""
     shrink = lambda x: jax.image.resize(x, (4, 32, 32, *x.shape[3:]), "linear")
@@ -237,27 +188,6 @@ def test_memory_does_not_grow_with_the_resolution():
         held[side] = lowered.compile().memory_analysis().temp_size_in_bytes
     assert held[128] > 50e6  # a chunk of the size that the recipe allows
     assert held[512] < 1.1 * held[128]
-
-
-def test_a_chunk_follows_the_memory_and_divides_evenly():
-    config = small_recipe()
-    each = distill.ray_bytes(config)
-    pictures = 128 * distill.PIXEL_BYTES
-    config.csd.memory_mb = (100 * each + pictures) / 2**20
-    assert distill.chunk_rays(config, 128) == 64  # two of 64, not 100 and 28
-    assert distill.chunk_rays(config, 90) == 90
-    config.csd.memory_mb = 1e-9
-    assert distill.chunk_rays(config, 90) == 1
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("form", "x1"), ("space", "rest"), ("moves", "all"),
-                       ("background", "black"), ("groups", 0), ("chain", 0)]
-)  # fmt: skip
-def test_settings_that_cannot_work_are_named(key, value):
-    config = small_recipe(**{f"csd.{key}": value})
-    with pytest.raises(ValueError, match=rf"csd\.{key} must be .*--config\.csd\.{key}"):
-        distill.check_csd(config)
 
 
 def halves():
@@ -299,20 +229,6 @@ def test_it_comes_every_so_manyth_step_and_follows_its_ramp(monkeypatch):
         seen.append(float(metrics["loss/csd"]))
         np.testing.assert_allclose(grads.field.plane, 1.0 + 2.0 * seen[-1])
     assert seen == [0.0] * 8 + [1.0] + [0.0] * 2 + [1.0]
-
-
-def test_texts_are_read_once_and_their_network_is_left_out():
-    prior = fixed_prior()._replace(
-        tokenize=lambda texts: np.array([[len(t)] for t in texts]),
-        embed_text=lambda weights, ids: weights["text"] * ids[..., None].astype(float),
-    )
-    weights = {"unet": jnp.ones(3), "text": jnp.ones(())}
-    arrays = distill.prior_arrays(
-        prior, weights, negative="", prompt="four", more="of them"
-    )
-    assert set(arrays["prior"]) == {"unet"}
-    np.testing.assert_allclose(arrays["contexts"][:, 0, 0], [0.0, 4.0])
-    np.testing.assert_allclose(arrays["more"][:, 0, 0], [0.0, 7.0])
 
 
 SIDE, STEPS = 18, 60
@@ -418,158 +334,3 @@ def test_without_the_warp_the_pose_is_baked_into_the_shape():
         left[space] = error(found, truth)
     assert left["posed"] < 0.03 * error(start, truth)
     assert left["canonical"] > 1.5 * left["posed"], left
-
-
-def test_rays_go_through_their_own_pixels(scene):
-    views = distill.sample_views(scene.config, scene.prior, scene.upkeep, KEY)
-    index = jnp.array([0, 9, 77, 127])
-    for place in (0.0, 0.25, 0.9):
-        rays = distill.rays_of(views, index, jnp.full((4, 2), place))
-        points = (rays.origins + 2.0 * rays.directions)[0]
-        pixels = [
-            project(jax.tree.map(lambda x, v=v: x[v], views.camera), p[None])[0][0]
-            for v, p in zip(index // 64, points, strict=True)
-        ]
-        pixel = np.asarray(index) % 64
-        expected = np.stack([pixel % 8, pixel // 8], axis=-1) + place
-        np.testing.assert_allclose(pixels, expected, atol=1e-3)
-
-
-def test_a_step_sees_other_places_of_a_pixel_than_the_next(scene):
-    """On average an outline is as soft as the part of the pixel that it covers."""
-    config, step = scene.config, jnp.array(0)
-    views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
-    look = jax.jit(
-        lambda key: distill.draw_rays(
-            config, scene.model, scene.upkeep, step, views, key, jnp.arange(128)
-        )[1]
-    )
-    masks = np.stack([look(jax.random.key(i)) for i in range(6)])
-    np.testing.assert_array_equal(masks[3], look(jax.random.key(3)))
-    assert np.max(np.ptp(masks, axis=0)) > 0.1
-
-
-def test_the_caption_form_asks_only_what_the_prompt_adds(scene):
-    config = scene.config.copy_and_resolve_references()
-    config.csd.form, config.csd.guidance = "caption", 2.0
-    views = distill.sample_views(config, scene.prior, scene.upkeep, KEY)
-    latents = jax.random.normal(KEY, (2, *scene.prior.latent_shape))
-    ask = lambda prior, contexts: distill.caption_part(
-        config, prior, scene.frozen | {"contexts": contexts}, views.seen,
-        latents, jnp.int32(300),
-    )  # fmt: skip
-    deaf = ask(scene.prior, jnp.zeros((2, 1, 1)))
-    np.testing.assert_allclose(deaf, 0.0, atol=1e-5)
-
-    def echo(weights, z, t, context, cameras):
-        return jnp.broadcast_to(context[:, :1, :1, None], z.shape)
-
-    schedule = scene.prior.schedule.replace(prediction="sample")
-    heard = ask(
-        scene.prior._replace(denoise=echo, schedule=schedule),
-        jnp.array([1.0, 4.0])[:, None, None],
-    )
-    np.testing.assert_allclose(heard, 2.0 * 3.0, atol=1e-5)
-    pictures = (jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
-    pull, seen = distill.judge(
-        config, scene.prior, scene.frozen, views, pictures, jnp.array(0), KEY
-    )
-    assert all(np.abs(x).max() < 1e-5 for x in pull) and seen["loss/csd"] < 1e-8
-
-
-def shown_scene(scene, shown, *, chain=1):
-    """What a prior that believes in black says of gray pictures, and what it reads."""
-    config = scene.config.copy_and_resolve_references()
-    config.csd.chain = chain
-    given = []
-
-    def denoise(weights, z, t, context, cameras):
-        jax.debug.callback(lambda z, t: given.append((z, t)), z, t)
-        return jnp.full_like(z, -1.0)
-
-    prior = scene.prior._replace(
-        denoise=denoise,
-        schedule=scene.prior.schedule.replace(prediction="sample"),
-        decode_mask=lambda weights, z: (z[..., 0] > -0.5).astype(jnp.float32),
-    )
-    views = distill.sample_views(config, prior, scene.upkeep, KEY)
-    pictures = (jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
-    pull, _ = distill.judge(
-        config, prior, scene.frozen, views, pictures, jnp.array(0), KEY, shown
-    )
-    jax.effects_barrier()
-    return pull, given
-
-
-@pytest.mark.parametrize("chain", [1, 3])
-def test_views_that_are_shown_are_nearly_clean_and_not_judged(scene, chain):
-    pull, given = shown_scene(scene, jnp.array([True, False]), chain=chain)
-    for part in pull:  # black and empty is wanted where it is gray and full
-        assert not np.any(part[0]) and np.all(part[1] > 0)
-    clean = scene.prior.encode(None, jnp.full((2, 8, 8, 3), 0.5), jnp.ones((2, 8, 8)))
-    share = scene.prior.schedule.alphas_cumprod[CLEAR]
-    assert len(given) == chain
-    for z, t in given:
-        assert t[0] == CLEAR and t[1] != CLEAR
-        noise = (z[0] - np.sqrt(share) * clean[0]) / np.sqrt(1 - share)
-        assert 0.7 < np.std(noise) < 1.3
-
-
-def test_where_nothing_is_shown_nothing_is_said(scene):
-    pull, _ = shown_scene(scene, jnp.array([False, False]))
-    assert not any(np.any(part) for part in pull)
-
-
-def test_completed_colors_and_outlines_count_apart(scene):
-    """Half the mean squares, of pictures over gray that the prior's size is made of."""
-    prior = scene.prior._replace(image_size=4)
-    mask, wanted_mask = jnp.full((2, 8, 8), 0.75), jnp.full((2, 4, 4), 0.25)
-    color, wanted = jnp.full((2, 8, 8, 3), 0.5), jnp.full((2, 4, 4, 3), 0.425)
-    loss = lambda weight: distill.completion_loss(
-        prior, (color, mask), (wanted, wanted_mask), color=weight
-    )
-    assert loss(0.0) == pytest.approx(0.5 * 0.5**2)
-    assert loss(2.0) - loss(0.0) == pytest.approx(2.0 * 0.5 * 0.2**2, rel=1e-4)
-
-
-def test_seen_views_are_those_beside_the_clips_cameras(scene):
-    """Cameras at the clip's own place, the origin, are seen; those across are not."""
-    config = scene.config.copy_and_resolve_references()
-    assert distill.seen_views(config, scene.model, None, count=FRAMES) is None
-    config.csd.shown_deg = 20.0
-    clip = clip_cameras(scene.model.pose, jnp.arange(FRAMES), size=(8, 8))
-    camera = jax.tree.map(lambda x: x[:2], clip)
-    across = np.diag([-1.0, 1.0, -1.0, 1.0])  # at (0, 0, 4), and looks back
-    across[2, 3] = 4.0
-    own = np.asarray(camera.camera_from_object[1])
-    camera = camera.replace(camera_from_object=jnp.array([across, own]))
-    box = jnp.array([[-0.5, -0.5, 1.5], [0.5, 0.5, 2.5]])
-    views = distill.Views(camera, camera, jnp.zeros(1), box)
-    found = distill.seen_views(config, scene.model, views, count=FRAMES)
-    np.testing.assert_array_equal(found, [False, True])
-
-
-def test_the_first_view_stands_where_the_clip_looked(scene):
-    """The clip's camera is the origin: moved off the ball, it is seen again."""
-    config = scene.config.copy_and_resolve_references()
-    config.csd.shown_deg = 8.0
-    config.data.views.elevation_deg = (-40.0, 40.0)
-    upkeep = scene.upkeep | {
-        "aim": jnp.tile(jnp.array([0.3, -0.4, 2.0, 1.0]), (FRAMES, 1)),
-        "box": scene.upkeep["box"] + jnp.array([0.3, -0.4, 2.0]),
-    }
-    for i in range(3):
-        key = jax.random.key(i)
-        views = distill.sample_views(config, scene.prior, upkeep, key, scene.model)
-        shown = distill.seen_views(config, scene.model, views, count=FRAMES)
-        np.testing.assert_array_equal(shown, [True, False])
-
-
-def test_only_a_prior_that_may_be_shown_views_is(scene):
-    config = scene.config.copy_and_resolve_references()
-    config.csd.shown_deg = 20.0
-    with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with the prior"):
-        distill.read_prior(config, "a fox", (scene.prior, None))
-    config.csd.form = "caption"
-    with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with csd\.form"):
-        distill.check_csd(config)

@@ -13,7 +13,7 @@ from adreamer_jax.prior.load import alpha_code
 from adreamer_jax.prior.oracle import oracle_prior
 from adreamer_jax.scene.field import mirror
 from adreamer_jax.systems.animatable import generation_fit as fit
-from adreamer_jax.systems.animatable.distill import draw_rays
+from adreamer_jax.systems.animatable.distill_views import draw_rays
 from tests.systems.small import small_model, small_upkeep
 from tests.systems.test_generation import second_recipe
 

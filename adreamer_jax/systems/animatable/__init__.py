@@ -37,7 +37,8 @@ from adreamer_jax.systems.animatable.clipdata import (
     training_size,
     with_cameras,
 )
-from adreamer_jax.systems.animatable.distill import read_prior, with_csd
+from adreamer_jax.systems.animatable.distill import with_csd
+from adreamer_jax.systems.animatable.distill_judge import read_prior
 from adreamer_jax.systems.animatable.front import (
     best_front,
     find_front_at,

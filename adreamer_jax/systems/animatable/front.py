@@ -17,7 +17,7 @@ import numpy as np
 from adreamer_jax.core.camera import facing
 from adreamer_jax.objective.distill import noised, sample_time
 from adreamer_jax.prior.load import Prior
-from adreamer_jax.systems.animatable.distill import draw_views, sample_views
+from adreamer_jax.systems.animatable.distill_views import draw_views, sample_views
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.types import Array, Float, Int, Key
 

@@ -36,12 +36,8 @@ from adreamer_jax.systems.animatable.clipdata import (
     start_of,
     with_cameras,
 )
-from adreamer_jax.systems.animatable.distill import (
-    csd_gradient,
-    csd_weight,
-    joined,
-    read_prior,
-)
+from adreamer_jax.systems.animatable.distill import csd_gradient, csd_weight, joined
+from adreamer_jax.systems.animatable.distill_judge import read_prior
 from adreamer_jax.systems.animatable.generation_fit import (
     fit_due,
     fit_gradient,

@@ -35,13 +35,13 @@ from adreamer_jax.prior.load import GRAY, Prior, with_views
 from adreamer_jax.prior.noise import ddim_step
 from adreamer_jax.render.chunked import interleaved
 from adreamer_jax.scene.field import FieldParams, height, signed_distance
-from adreamer_jax.systems.animatable.distill import (
+from adreamer_jax.systems.animatable.distill import split_moving
+from adreamer_jax.systems.animatable.distill_judge import clean_estimate
+from adreamer_jax.systems.animatable.distill_views import (
     Views,
     chunk_rays,
-    clean_estimate,
     draw_rays,
     occupied_box,
-    split_moving,
 )
 from adreamer_jax.systems.animatable.generation_place import (
     Place,
