@@ -29,7 +29,7 @@ HEAD = ("run", "links", "mean %", "largest %", "mean % without", "largest % with
 
 def outside_of_links(asset: Any, skeleton: Any) -> Float[np.ndarray, "links"]:
     """How far the way of every link of a tree leaves the body, % of the diagonal."""
-    from adreamer_jax.scene.skeleton import way_outside
+    from adreamer_jax.scene.skeleton_strength import way_outside
 
     body = asset.vertices, asset.faces, asset.weights, skeleton.middle, skeleton.joints
     far = way_outside(*body, np.asarray(asset.posed_from_rest, float))

@@ -22,7 +22,8 @@ from adreamer_jax.run.mesh_picture import carried, mesh_pictures
 from adreamer_jax.run.progress import say
 from adreamer_jax.run.score import mask_iou
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
-from adreamer_jax.scene.skeleton import Skeleton, mesh_edges, strain
+from adreamer_jax.scene.skeleton import Skeleton, strain
+from adreamer_jax.scene.skeleton_strength import mesh_edges
 from adreamer_jax.types import (
     Asset,
     Bool,

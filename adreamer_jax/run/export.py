@@ -11,12 +11,8 @@ from adreamer_jax.run.gltf import write_gltf
 from adreamer_jax.run.joints import joint_tree
 from adreamer_jax.run.ply import write_ply
 from adreamer_jax.run.rig_json import write_rig
-from adreamer_jax.scene.skeleton import (
-    Skeleton,
-    build_skeleton,
-    carried_over,
-    color_features,
-)
+from adreamer_jax.scene.skeleton import Skeleton, build_skeleton, carried_over
+from adreamer_jax.scene.skeleton_strength import color_features
 from adreamer_jax.types import Asset, System, TrainState
 
 __all__ = ["asset_skeleton", "export", "write_asset", "write_meshes"]

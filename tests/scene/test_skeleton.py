@@ -12,32 +12,7 @@ from scipy.spatial.transform import Rotation
 from adreamer_jax.core import rigid
 from adreamer_jax.scene import skeleton as sk
 from adreamer_jax.types import Rigid
-
-
-def strip(columns=61, bones=5):
-    """A flat strip along x and bones along it, with weights that fade between them."""
-    x = np.linspace(0, 4, columns)
-    vertices = np.stack(
-        [np.repeat(x, 2), np.tile([0.0, 0.3], columns), 0 * np.repeat(x, 2)], -1
-    )
-    a = np.arange(columns - 1) * 2
-    faces = np.concatenate(
-        [np.stack([a, a + 2, a + 3], -1), np.stack([a, a + 3, a + 1], -1)]
-    )
-    weights = np.exp(-((vertices[:, :1] - np.linspace(0.2, 3.8, bones)) ** 2) / 0.1)
-    rest = np.tile(np.eye(4), (bones, 1, 1))
-    rest[:, 0, 3] = np.linspace(0.2, 3.8, bones)
-    rest[:, :3, :3] = Rotation.random(bones, rng=2).as_matrix()
-    return vertices, faces, weights / weights.sum(1, keepdims=True), rest
-
-
-def wiggle(bones, frames=4, seed=0):
-    rng = np.random.default_rng(seed)
-    motion = np.tile(np.eye(4), (frames, bones, 1, 1))
-    turn = Rotation.from_rotvec(0.3 * rng.normal(size=(frames * bones, 3))).as_matrix()
-    motion[..., :3, :3] = turn.reshape(frames, bones, 3, 3)
-    motion[..., :3, 3] = 0.1 * rng.normal(size=(frames, bones, 3))
-    return motion
+from tests.scene.bodies import strip, wiggle
 
 
 @pytest.fixture(scope="module")
@@ -51,80 +26,11 @@ def pose(matrix):
     return rigid.from_matrix(jnp.asarray(matrix, jnp.float32))
 
 
-def test_areas_add_up_to_the_surface():
-    vertices, faces, _, _ = strip()
-    assert np.isclose(sk.vertex_areas(vertices, faces).sum(), 4 * 0.3)
-
-
-def test_soft_contact_is_the_formula_written_with_loops():
-    vertices, faces, weights, _ = strip(columns=9)
-    areas = sk.vertex_areas(vertices, faces)
-    contact = sk.soft_contact(areas, weights)
-    for j, k in itertools.product(range(weights.shape[1]), repeat=2):
-        shared = sum(a * w[j] * w[k] for a, w in zip(areas, weights, strict=True))
-        own = [
-            sum(a * w[i] ** 2 for a, w in zip(areas, weights, strict=True))
-            for i in (j, k)
-        ]
-        assert np.isclose(contact[j, k], shared / np.sqrt(own[0] * own[1]))
-
-
-def test_edge_contact_counts_each_mesh_edge_once():
-    _, faces, weights, _ = strip()
-    owner, seen = weights.argmax(1), set()
-    count = np.zeros((5, 5))
-    for face in faces:
-        for u, v in itertools.combinations(face, 2):
-            if (min(u, v), max(u, v)) not in seen and owner[u] != owner[v]:
-                count[owner[u], owner[v]] += 1
-                count[owner[v], owner[u]] += 1
-            seen.add((min(u, v), max(u, v)))
-    contact = sk.edge_contact(faces, weights) - np.eye(5)
-    assert np.allclose(contact, count / count.max())
-    assert set(map(tuple, np.argwhere(np.triu(contact)))) == {
-        (0, 1),
-        (1, 2),
-        (2, 3),
-        (3, 4),
-    }
-
-
 def test_strength_is_symmetric_and_spans_zero_to_one(built):
     strength = built[0].strength
     assert np.allclose(strength, strength.T)
     assert strength.min() == 0 and np.isclose(strength.max(), 1)
     assert (np.diag(strength) == 0).all()
-
-
-def test_features_cut_what_touches_but_means_something_else():
-    vertices, faces, weights, _ = strip()
-    meaning = np.where(vertices[:, :1] < 2.0, [[1.0, 0.0]], [[0.0, 1.0]])
-    areas = sk.vertex_areas(vertices, faces)
-    contact = sk.soft_contact(areas, weights)
-    alive = np.ones(5, bool)
-    plain = sk.strengths(contact, None, np.ones((5, 5)), alive)
-    pooled = sk.bone_features(areas, weights, meaning)
-    informed = sk.strengths(contact, pooled, np.ones((5, 5)), alive)
-    assert np.allclose(np.linalg.norm(pooled, axis=1), 1)
-    assert plain[1, 2] > 0.8 and informed[1, 2] < plain[1, 2] - 0.1
-    assert np.isclose(informed[0, 1], 1, atol=0.05)
-
-
-def test_opposite_meaning_never_connects():
-    contact, opposite = np.full((2, 2), 0.5), np.array([[1.0, 0.0], [-1.0, 0.0]])
-    strength = sk.strengths(contact, opposite, np.ones((2, 2)), np.ones(2, bool))
-    assert (strength == 0).all()
-
-
-def test_coherence_is_the_formula_written_with_loops():
-    joints, motion = np.random.default_rng(4).normal(size=(3, 3, 3)), wiggle(3)
-    joints = (joints + joints.swapaxes(0, 1)) / 2
-    together = sk.coherence(joints, motion, slack=0.4)
-    for j, k in itertools.product(range(3), repeat=2):
-        point = np.append(joints[j, k], 1.0)
-        gaps = [np.linalg.norm((m[j] @ point - m[k] @ point)[:3]) for m in motion]
-        assert np.isclose(together[j, k], np.exp(-np.mean(np.square(gaps)) / 0.16))
-    assert (sk.coherence(joints, motion, slack=0.0) == 1).all()
 
 
 def test_bones_that_touch_at_rest_but_part_are_not_linked():
@@ -137,37 +43,6 @@ def test_bones_that_touch_at_rest_but_part_are_not_linked():
     paper = sk.build_skeleton(*arguments, slack=0.0).strength
     assert paper[1, 2] > 0.5 and apart[1, 2] < 1e-3
     assert apart[0, 1] > 0.9 and apart[2, 3] > 0.9
-
-
-def test_the_middle_of_a_bone_is_the_formula_written_with_loops():
-    vertices, faces, weights, _ = strip(columns=9)
-    areas = sk.vertex_areas(vertices, faces)
-    middle = sk.bone_middles(areas, weights, vertices)
-    for bone in range(weights.shape[1]):
-        share = [a * w[bone] ** 2 for a, w in zip(areas, weights, strict=True)]
-        total = sum(a * v for a, v in zip(share, vertices, strict=True))
-        assert np.allclose(middle[bone], total / sum(share))
-
-
-def test_how_far_the_way_between_two_bones_leaves_a_ball():
-    ball = trimesh.creation.icosphere(subdivisions=4)
-    right = (ball.vertices[:, :1] > 0).astype(float)
-    middles = np.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.3, 0.0]])
-    joints = np.zeros((3, 3, 3))
-    joints[0, 1] = joints[1, 0] = [0.0, 1.8, 0.0]
-    weights = np.concatenate([right, 1 - right, 0 * right], 1)
-    motion = np.tile(np.eye(4), (5, 3, 1, 1))
-    motion[..., 1, 3] = np.arange(5)[:, None]  # carried along: nothing changes
-    body = ball.vertices, ball.faces, weights, middles, joints, motion
-    found, out = sk.way_outside(*body), []
-    for u in (np.arange(5) + 0.5) / 5:
-        way = middles[0] + u * (joints[0, 1] - middles[0])
-        out.append(max(np.linalg.norm(way) - 1, 0.0))
-    expected = np.sqrt(np.mean(np.square(out)))
-    assert np.isclose(found[0, 1], expected, rtol=0.02) and found[0, 1] == found[1, 0]
-    assert (found[2] == 0).all() and (found[:, 2] == 0).all()
-    assert np.allclose(sk.enclosure(found, slack=expected)[0, 1], np.exp(-1), rtol=0.05)
-    assert (sk.enclosure(found, slack=0.0) == 1).all()
 
 
 def test_feet_that_share_weights_hang_on_their_legs_and_not_on_each_other():
@@ -380,12 +255,3 @@ def test_another_body_moves_the_joints_and_keeps_tree_and_limits(built):
     np.testing.assert_allclose(
         again.joints[touching], built[0].joints[touching] * [1.0, 3.0, 1.0], atol=1e-9
     )
-
-
-def test_equal_colors_are_one_meaning_and_opposite_ones_less():
-    features = sk.color_features(
-        np.array([[0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [0.9] * 3])
-    )
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    alike = unit @ unit.T
-    assert np.isclose(alike[0, 1], 1.0) and alike[0, 2] < 0.6
