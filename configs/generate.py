@@ -109,13 +109,19 @@ def default() -> ConfigDict:
             bone=0.1,  # rest centers lie inside of the surface (L_bone)
             bone_skin=0.01,  # the bones' ellipsoids fill the shape
             eikonal=0.3,
-            smooth=0.1,
+            smooth=0.7,
             color_smooth=0.0,
             tear=6.0,  # legs that part are not bridged
         )
     )
     made.loss_numbers = ConfigDict(
         dict(
+            # what is cut out of the volume is left just beyond zero, where any noise
+            # is a pit: most points of slope and smoothness are moved onto the surface,
+            # and their neighbors are near, since across a thin leg the normals differ
+            points=2048,
+            surface=0.75,
+            smooth_distance=0.015,
             tear_most=1.5,  # a stroke may grow so much, as it does over a knee
             tear_points=2048,
             tear_frames=4,
@@ -162,6 +168,9 @@ def paper() -> ConfigDict:
     made.fit.steps = 0
     made.render.inverse_steps, made.run.mesh_level = 0, 1.0  # as published
     made.loss.update(dict(csd=1.0, eikonal=0.02, smooth=0.02, tear=0.0))
+    made.loss_numbers.surface = 0.0
+    for name in ("points", "smooth_distance"):
+        made.loss_numbers[name] = first.loss_numbers[name]
     made.optimizer.rates.update(first.optimizer.rates)
     made.optimizer.rates.update(dict(camera=0.0, focal=0.0, plane=0.0))
     made.run.update(

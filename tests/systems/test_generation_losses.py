@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.systems.animatable import generation_losses as losses
+from adreamer_jax.systems.animatable.model import moment
+from tests.systems.small import small_model, small_recipe
 from tests.systems.tiny import tiny_recipe
 
 
@@ -24,6 +27,32 @@ def test_points_come_from_the_whole_cube_where_no_cell_is_true():
     assert np.abs(points).max() <= 1.0
     np.testing.assert_allclose(points.mean(0), 0.0, atol=0.05)
     np.testing.assert_allclose(points.var(0), 1 / 3, atol=0.03)
+
+
+def test_points_are_moved_onto_the_surface_and_not_farther_than_they_may():
+    config, model = small_recipe(), small_model(backbone="hash")
+    now = moment(config, model, jnp.array(0))
+    distance = lambda points: signed_distance(model.field, points, detail=now.detail)
+    points = jax.random.uniform(jax.random.key(2), (400, 3), minval=-0.7, maxval=0.7)
+    moved = losses.on_surface(model, now, points)
+    step = jnp.linalg.norm(moved - points, axis=-1)
+    assert step.max() <= losses.REACH + 1e-6
+    near = jnp.abs(distance(points)) < 0.5 * losses.REACH
+    far = jnp.abs(distance(points)) > 2.0 * losses.REACH
+    assert near.sum() > 20 and far.sum() > 20
+    before, after = jnp.abs(distance(points)[near]), jnp.abs(distance(moved)[near])
+    assert after.mean() < 0.1 * before.mean()
+    np.testing.assert_allclose(step[far], losses.REACH, rtol=1e-3)
+    assert jnp.all(jnp.abs(distance(moved)[far]) < jnp.abs(distance(points)[far]))
+
+
+def test_points_on_the_surface_do_not_hold_the_model_by_their_place():
+    config, model = small_recipe(), small_model(backbone="hash")
+    points = jax.random.uniform(jax.random.key(2), (20, 3))
+    pull = jax.grad(
+        lambda m: losses.on_surface(m, moment(config, m, jnp.array(0)), points).sum()
+    )(model)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(pull))
 
 
 def test_terms_of_the_clip_are_told_from_the_others():

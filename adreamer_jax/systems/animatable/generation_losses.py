@@ -33,6 +33,7 @@ from adreamer_jax.systems.animatable.model import (
 from adreamer_jax.types import Array, Bool, Float, Key, Metrics, Rigid
 
 CLIP_TERMS = ("rgb", "mask", "flow", "feature", "match", "cycle", "visibility")
+REACH = 0.15  # in field space, of a step to the surface
 
 
 def compares_with_clip(config: Any) -> bool:
@@ -62,6 +63,22 @@ def occupied_points(
     place = jnp.stack(jnp.unravel_index(index, grid.shape), axis=-1)
     place = place + jax.random.uniform(where, (number, 3))
     return place / cells * 2.0 - 1.0
+
+
+def on_surface(
+    model: Model, now: Moment, points: Float[Array, "n 3"]
+) -> Float[Array, "n 3"]:
+    """Points moved toward the rest surface by one step of Newton's, at most ``REACH``.
+
+    Where the new shape was cut out of the extracted one, the distance has been pushed
+    over zero and no farther: a surface that any noise moves. Points of the whole volume
+    hardly ever meet it.
+    """
+    sdf, slope = distance_with_normal(stop(model.field), points, detail=now.detail)
+    square = jnp.maximum(jnp.sum(slope**2, axis=-1), 0.25)
+    move = (sdf / square)[:, None] * slope
+    move = move * jnp.minimum(1.0, REACH / jnp.maximum(safe_norm(move), REACH))[:, None]
+    return stop(jnp.clip(points - move, -1.0, 1.0))
 
 
 def generation_losses(
@@ -110,6 +127,8 @@ def _shape_terms(
 ) -> dict[str, Array]:
     """What is asked of the rest shape and its colors."""
     terms: dict[str, Array] = {}
+    number = round(config.loss_numbers.surface * len(points))
+    points = jnp.concatenate([on_surface(model, now, points[:number]), points[number:]])
     step = jax.random.normal(jax.random.fold_in(key, 1), points.shape)
     step = config.loss_numbers.smooth_distance * step
     pair = jnp.concatenate([points, jnp.clip(points + step, -1.0, 1.0)])
