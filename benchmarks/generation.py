@@ -58,7 +58,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.tear": 0.0,
     },
 }
-FIGURES = ("species", "color", "r_precision", "mesh_iou", "torn", "open")
+FIGURES = ("species", "color", "r_precision", "mesh_iou", "torn", "pitted", "open")
 
 
 def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
@@ -79,6 +79,7 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     from adreamer_jax.run.evaluate_text import (
         joint_strain,
         pictures_of,
+        pitted_percent,
         rest_pictures,
         torn_percent,
     )
@@ -99,6 +100,7 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
     if "motion" in out:
         out["motion"]["mesh_iou"] = 100.0 * agreement
         out["motion"]["torn"] = torn_percent(asset)
+        out["motion"]["pitted"] = pitted_percent(asset)
         strained = joint_strain(asset, model.skeleton)
         out["motion"]["open"] = strained["open_percent"]
     if config.generate.fit.steps > 0:
@@ -181,6 +183,7 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
         "R-Precision@1 %",
         "mesh's outlines, IoU %",
         "of the mesh torn, %",
+        "folded inward, %",
         "joints open beyond the clip's, %",
         "off the limbs, drawn",
         "moved",

@@ -30,6 +30,7 @@ _FIGURES = (  # where it stands, heading
     ("rest.r_precision@1", "at rest, R-Precision@1 %"),
     ("mesh_iou", "outlines of the moved mesh, IoU"),
     ("torn_percent", "of the mesh torn, %"),
+    ("pitted_percent", "folded inward, %"),
     ("joints.open_percent", "joints open beyond the clip's, %"),
     ("joints.turn_deg", "turn beyond, degrees"),
 )

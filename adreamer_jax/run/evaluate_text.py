@@ -13,6 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import trimesh
 
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.rigid import from_matrix
@@ -41,6 +42,7 @@ __all__ = [
     "frames_of",
     "joint_strain",
     "pictures_of",
+    "pitted_percent",
     "rest_pictures",
     "torn_percent",
 ]
@@ -151,6 +153,20 @@ def torn_percent(asset: Asset, *, most: float = 1.5) -> float:
     return float(100.0 * np.mean(torn) / np.maximum(np.sum(rest), 1e-12))
 
 
+def pitted_percent(asset: Asset, *, least: float = 20.0) -> float:
+    """How much of the rest mesh, by length of edges, folds inward by ``least`` degrees.
+
+    Where a leg meets the body it ought to; more of it are pits and rags, which cameras
+    that look from the side do not see.
+    """
+    mesh = trimesh.Trimesh(asset.vertices, asset.faces, process=False)
+    ends = mesh.vertices[mesh.face_adjacency_edges]
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=-1)
+    inward = ~mesh.face_adjacency_convex
+    folded = inward & (mesh.face_adjacency_angles > np.radians(least))
+    return float(100.0 * np.sum(length[folded]) / np.maximum(np.sum(length), 1e-12))
+
+
 def evaluate_text(
     system: System,
     state: TrainState,
@@ -183,6 +199,7 @@ def evaluate_text(
     shown = len(next(iter(videos.values())))
     out = {"prompt": prompt, "sides": len(videos), "frames": shown} | out
     out |= {"mesh_iou": agreement, "torn_percent": torn_percent(asset)}
+    out["pitted_percent"] = pitted_percent(asset)
     if skeleton is not None:
         out |= {"joints": joint_strain(asset, skeleton)}
     out |= {"rest": {k: v for k, v in rest.items() if isinstance(v, float)}}

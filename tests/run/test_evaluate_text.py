@@ -5,6 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import trimesh
 
 from adreamer_jax.core.camera import project
 from adreamer_jax.run import evaluate_text as et
@@ -80,6 +81,26 @@ def test_what_a_moment_pulls_beyond_the_limit_is_torn_in_that_moment_alone():
     assert np.isclose(kept, 100.0 * 2.0 / (4.0 + 2.0**0.5) / 4.0)
 
 
+def test_folds_inward_are_pits_and_folds_outward_are_none():
+    """A cube with one corner pushed in: its three edges there fold inward."""
+    cube = trimesh.creation.box((1.0, 1.0, 1.0))
+    of = lambda vertices, **options: et.pitted_percent(
+        dataclasses.replace(make_asset(), vertices=vertices, faces=cube.faces),
+        **options,
+    )
+    assert of(cube.vertices) == 0.0
+    pushed = cube.vertices.copy()
+    pushed[np.argmin(pushed.sum(1))] = [0.1, 0.1, 0.1]
+    found = of(pushed)
+    assert 0.0 < found < 100.0
+    assert of(pushed, least=179.0) == 0.0
+    # the same surface inside out: what was folded inward is the rest
+    turned = dataclasses.replace(
+        make_asset(), vertices=pushed, faces=cube.faces[:, ::-1]
+    )
+    assert et.pitted_percent(turned) > found
+
+
 def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     asset, seen = make_asset(), []
     skeleton = asset_skeleton(asset)
@@ -101,6 +122,7 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     assert seen == [(3, 16, 16, 3)] * 4 + [(8, 16, 16, 3)]
     assert 0.0 <= out["mesh_iou"] <= 1.0
     assert out["torn_percent"] == et.torn_percent(asset)
+    assert out["pitted_percent"] == et.pitted_percent(asset)
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
     assert known["generate"]["joints"] == {"open_percent": 0.0, "turn_deg": 0.0}
