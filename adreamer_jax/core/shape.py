@@ -25,12 +25,14 @@ __all__ = [
     "f_score",
     "face_areas",
     "icp",
+    "mesh_edges",
     "nearest",
     "points_at",
     "rigid_fit",
     "sample_places",
     "sample_surface",
     "similarity_fit",
+    "vertex_areas",
     "vertex_normals",
 ]
 
@@ -59,6 +61,18 @@ def face_areas(vertices: Points, faces: Faces) -> Float[np.ndarray, "m"]:
     """Area of every triangle: half the cross product of two edges."""
     first, second, third = (vertices[faces[:, corner]] for corner in range(3))
     return 0.5 * np.linalg.norm(np.cross(second - first, third - first), axis=-1)
+
+
+def vertex_areas(vertices: Points, faces: Faces) -> Float[np.ndarray, "n"]:
+    """Area that belongs to each vertex: a third of its triangles."""
+    thirds = np.repeat(face_areas(vertices, faces) / 3.0, 3)
+    return np.bincount(faces.reshape(-1), thirds, len(vertices))
+
+
+def mesh_edges(faces: Faces) -> Int[np.ndarray, "k 2"]:
+    """Every edge of a mesh once, its first vertex before its second."""
+    sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return np.unique(np.sort(sides, axis=1), axis=0)
 
 
 def vertex_normals(vertices: Points, faces: Faces) -> Float[np.ndarray, "n 3"]:

@@ -26,15 +26,7 @@ from adreamer_jax.data.anatomy_limbs import (
     add_tail,
     add_wings,
 )
-from adreamer_jax.data.anatomy_parts import (
-    DOWN,
-    Anatomy,
-    Parts,
-    X,
-    Y,
-    Z,
-    slant,
-)
+from adreamer_jax.data.anatomy_parts import DOWN, Anatomy, Parts, X, Y, Z, slant
 from adreamer_jax.data.species import Species
 from adreamer_jax.types import Float
 

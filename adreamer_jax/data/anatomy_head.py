@@ -10,15 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adreamer_jax.data.anatomy_parts import (
-    DOWN,
-    Parts,
-    X,
-    Y,
-    Z,
-    across,
-    slant,
-)
+from adreamer_jax.data.anatomy_parts import DOWN, Parts, X, Y, Z, across, slant
 from adreamer_jax.data.species import Species
 
 

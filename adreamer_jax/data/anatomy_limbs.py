@@ -7,16 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adreamer_jax.data.anatomy_parts import (
-    DOWN,
-    Parts,
-    X,
-    Y,
-    Z,
-    across,
-    side_of,
-    slant,
-)
+from adreamer_jax.data.anatomy_parts import DOWN, Parts, X, Y, Z, across, side_of, slant
 from adreamer_jax.data.species import Species
 
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from adreamer_jax.core import zbuffer
+from adreamer_jax.core.shape import vertex_areas
 from adreamer_jax.run.mesh_picture import carried, palette
 from adreamer_jax.scene.skeleton import Skeleton
-from adreamer_jax.scene.skeleton_strength import vertex_areas
 from adreamer_jax.types import Asset, Float, Int
 
 __all__ = ["Blobs", "bone_blobs", "draw_bones"]

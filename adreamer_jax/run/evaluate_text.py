@@ -17,6 +17,7 @@ import trimesh
 
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.rigid import from_matrix
+from adreamer_jax.core.shape import mesh_edges
 from adreamer_jax.core.zbuffer import face_map
 from adreamer_jax.run.evaluate import write_evaluation
 from adreamer_jax.run.mesh_picture import carried, mesh_pictures
@@ -24,7 +25,6 @@ from adreamer_jax.run.progress import say
 from adreamer_jax.run.score import mask_iou
 from adreamer_jax.run.text_score import embedded_judge, load_judge, scores
 from adreamer_jax.scene.skeleton import Skeleton, strain
-from adreamer_jax.scene.skeleton_strength import mesh_edges
 from adreamer_jax.types import (
     Asset,
     Bool,

@@ -17,12 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from adreamer_jax.core.encoding import fourier
-from adreamer_jax.core.hashgrid import (
-    GridSpec,
-    encode,
-    encode_with_slopes,
-    init_grid,
-)
+from adreamer_jax.core.hashgrid import GridSpec, encode, encode_with_slopes, init_grid
 from adreamer_jax.core.mlp import init_mlp, init_skip_mlp, mlp
 from adreamer_jax.core.rotation import normalize, safe_norm
 from adreamer_jax.types import Array, Float, Key, Params

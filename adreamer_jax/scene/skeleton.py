@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.core import rigid, rotation
+from adreamer_jax.core.shape import vertex_areas
 from adreamer_jax.scene.skeleton_strength import (
     bone_features,
     bone_middles,
@@ -21,7 +22,6 @@ from adreamer_jax.scene.skeleton_strength import (
     enclosure,
     soft_contact,
     strengths,
-    vertex_areas,
     way_outside,
 )
 from adreamer_jax.types import Array, Bool, Float, Int, Rigid

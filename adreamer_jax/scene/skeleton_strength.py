@@ -10,17 +10,8 @@ host (numpy), once.
 import numpy as np
 from scipy.spatial import KDTree
 
-from adreamer_jax.core.shape import nearest, vertex_normals
+from adreamer_jax.core.shape import mesh_edges, nearest, vertex_normals
 from adreamer_jax.types import Bool, Float, Int
-
-
-def vertex_areas(
-    vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "m 3"]
-) -> Float[np.ndarray, "n"]:
-    """Area that belongs to each vertex: a third of its triangles."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6
-    return np.bincount(faces.reshape(-1), np.repeat(area, 3), len(vertices))
 
 
 def soft_contact(
@@ -33,12 +24,6 @@ def soft_contact(
     shared = (weights * areas[:, None]).T @ weights
     own = np.sqrt(np.maximum(np.diag(shared), 1e-30))
     return np.clip(shared / (own[:, None] * own[None]), 0.0, 1.0)
-
-
-def mesh_edges(faces: Int[np.ndarray, "m 3"]) -> Int[np.ndarray, "k 2"]:
-    """Every edge of a mesh once, its first vertex before its second."""
-    sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    return np.unique(np.sort(sides, axis=1), axis=0)
 
 
 def edge_contact(

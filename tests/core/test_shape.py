@@ -156,3 +156,20 @@ def test_depth_scale_makes_medians_equal(rng):
     points, target = rng.uniform(1, 3, (50, 3)), rng.uniform(4, 9, (60, 3))
     scaled = points * shape.depth_scale(points, target)
     assert np.median(scaled[:, 2]) == pytest.approx(np.median(target[:, 2]))
+
+
+def test_areas_of_vertices_add_up_to_the_surface_and_are_thirds_of_their_faces():
+    vertices, faces = square()
+    areas = shape.vertex_areas(vertices, faces)
+    assert np.isclose(areas.sum(), 4.0)
+    slow = np.zeros(len(vertices))
+    for face, area in zip(faces, shape.face_areas(vertices, faces), strict=True):
+        slow[face] += area / 3.0
+    np.testing.assert_allclose(areas, slow)
+
+
+def test_every_edge_of_a_mesh_is_listed_once():
+    _, faces = square()
+    edges = shape.mesh_edges(faces)
+    slow = {tuple(sorted((f[i], f[i - 1]))) for f in faces.tolist() for i in range(3)}
+    assert len(edges) == len(slow) and set(map(tuple, edges.tolist())) == slow

@@ -18,7 +18,7 @@ def made():
 def test_blobs_hold_the_moments_of_the_surface(made):
     asset, skeleton, blobs = made
     mean = (skeleton.mass[:, None] * blobs.center).sum(0)
-    from adreamer_jax.scene.skeleton_strength import vertex_areas
+    from adreamer_jax.core.shape import vertex_areas
 
     areas = vertex_areas(asset.vertices.astype(float), asset.faces)
     assert np.allclose(mean, areas @ asset.vertices / areas.sum(), atol=1e-5)

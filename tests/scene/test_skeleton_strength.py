@@ -5,18 +5,14 @@ import itertools
 import numpy as np
 import trimesh
 
+from adreamer_jax.core.shape import vertex_areas
 from adreamer_jax.scene import skeleton_strength as st
 from tests.scene.bodies import strip, wiggle
 
 
-def test_areas_add_up_to_the_surface():
-    vertices, faces, _, _ = strip()
-    assert np.isclose(st.vertex_areas(vertices, faces).sum(), 4 * 0.3)
-
-
 def test_soft_contact_is_the_formula_written_with_loops():
     vertices, faces, weights, _ = strip(columns=9)
-    areas = st.vertex_areas(vertices, faces)
+    areas = vertex_areas(vertices, faces)
     contact = st.soft_contact(areas, weights)
     for j, k in itertools.product(range(weights.shape[1]), repeat=2):
         shared = sum(a * w[j] * w[k] for a, w in zip(areas, weights, strict=True))
@@ -50,7 +46,7 @@ def test_edge_contact_counts_each_mesh_edge_once():
 def test_features_cut_what_touches_but_means_something_else():
     vertices, faces, weights, _ = strip()
     meaning = np.where(vertices[:, :1] < 2.0, [[1.0, 0.0]], [[0.0, 1.0]])
-    areas = st.vertex_areas(vertices, faces)
+    areas = vertex_areas(vertices, faces)
     contact = st.soft_contact(areas, weights)
     alive = np.ones(5, bool)
     plain = st.strengths(contact, None, np.ones((5, 5)), alive)
@@ -80,7 +76,7 @@ def test_coherence_is_the_formula_written_with_loops():
 
 def test_the_middle_of_a_bone_is_the_formula_written_with_loops():
     vertices, faces, weights, _ = strip(columns=9)
-    areas = st.vertex_areas(vertices, faces)
+    areas = vertex_areas(vertices, faces)
     middle = st.bone_middles(areas, weights, vertices)
     for bone in range(weights.shape[1]):
         share = [a * w[bone] ** 2 for a, w in zip(areas, weights, strict=True)]

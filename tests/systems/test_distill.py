@@ -11,11 +11,7 @@ import pytest
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.optimizer import path_name
-from adreamer_jax.systems.animatable import (
-    distill,
-    distill_views,
-    group_of,
-)
+from adreamer_jax.systems.animatable import distill, distill_views, group_of
 from tests.systems.small import (
     FRAMES,
     fixed_prior,

@@ -39,11 +39,7 @@ from adreamer_jax.systems.animatable.clipdata import (
 )
 from adreamer_jax.systems.animatable.distill import with_csd
 from adreamer_jax.systems.animatable.distill_judge import read_prior
-from adreamer_jax.systems.animatable.front import (
-    best_front,
-    find_front_at,
-    start_front,
-)
+from adreamer_jax.systems.animatable.front import best_front, find_front_at, start_front
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model
 from adreamer_jax.systems.animatable.picture import make_draw

@@ -20,10 +20,7 @@ from adreamer_jax.core.optimizer import group_tree, path_name
 from adreamer_jax.core.schedule import ramp
 from adreamer_jax.core.shares import mean_tree, my_share, num_shares
 from adreamer_jax.prior.load import Prior
-from adreamer_jax.render.chunked import (
-    deferred_gradient,
-    interleaved,
-)
+from adreamer_jax.render.chunked import deferred_gradient, interleaved
 from adreamer_jax.systems.animatable.distill_judge import judge
 from adreamer_jax.systems.animatable.distill_views import (
     chunk_rays,
@@ -32,17 +29,8 @@ from adreamer_jax.systems.animatable.distill_views import (
     sample_views,
     seen_views,
 )
-from adreamer_jax.systems.animatable.model import (
-    Model,
-    stop,
-)
-from adreamer_jax.types import (
-    Array,
-    Float,
-    Int,
-    Key,
-    Metrics,
-)
+from adreamer_jax.systems.animatable.model import Model, stop
+from adreamer_jax.types import Array, Float, Int, Key, Metrics
 
 _KEPT = ("feature", "visibility", "log_temperature", "center", "axes", "radii")
 

@@ -30,16 +30,7 @@ from adreamer_jax.prior.guide import guided, predict_pair, rescaled
 from adreamer_jax.prior.load import CLEAR, GRAY, Prior, load_prior
 from adreamer_jax.prior.noise import clean_of
 from adreamer_jax.systems.animatable.distill_views import Views
-from adreamer_jax.types import (
-    Array,
-    Bool,
-    Camera,
-    Float,
-    Int,
-    Key,
-    Metrics,
-    Params,
-)
+from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics, Params
 
 FORMS = ("x0", "sds", "caption")
 SPACES = ("posed", "canonical")

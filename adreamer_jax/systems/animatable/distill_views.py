@@ -24,11 +24,7 @@ from adreamer_jax.core.camera import (
 )
 from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.prior.load import Prior
-from adreamer_jax.render.chunked import (
-    in_order,
-    interleaved,
-    map_chunks,
-)
+from adreamer_jax.render.chunked import in_order, interleaved, map_chunks
 from adreamer_jax.render.volume import render
 from adreamer_jax.scene.bones import posed_from_rest
 from adreamer_jax.scene.pose import clip_cameras
@@ -41,15 +37,7 @@ from adreamer_jax.systems.animatable.model import (
     sample_rest,
     stop,
 )
-from adreamer_jax.types import (
-    Array,
-    Bool,
-    Camera,
-    Float,
-    Int,
-    Key,
-    Rays,
-)
+from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Rays
 
 PIXEL_BYTES = 40.0  # of color and mask, their gradients, and what is in other order
 

@@ -24,12 +24,7 @@ from adreamer_jax.core.shares import mean_tree
 from adreamer_jax.prior.load import Prior, with_views
 from adreamer_jax.scene.field import signed_distance
 from adreamer_jax.scene.skeleton import Skeleton
-from adreamer_jax.systems.animatable import (
-    advanced,
-    group_of,
-    make,
-    make_optimizer,
-)
+from adreamer_jax.systems.animatable import advanced, group_of, make, make_optimizer
 from adreamer_jax.systems.animatable.clipdata import (
     Frame,
     sample_batch,
@@ -52,11 +47,7 @@ from adreamer_jax.systems.animatable.generation_losses import (
 )
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model, moment
-from adreamer_jax.systems.animatable.upkeep import (
-    aims,
-    grid_points,
-    posed_boxes,
-)
+from adreamer_jax.systems.animatable.upkeep import aims, grid_points, posed_boxes
 from adreamer_jax.types import (
     Array,
     Camera,

@@ -21,13 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from adreamer_jax.core.camera import (
-    facing,
-    project,
-    sample_orbit,
-    seen_from,
-    with_size,
-)
+from adreamer_jax.core.camera import facing, project, sample_orbit, seen_from, with_size
 from adreamer_jax.core.image import resize
 from adreamer_jax.core.rotation import normalize
 from adreamer_jax.objective.regularize import opacity_entropy_loss
