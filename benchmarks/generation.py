@@ -38,6 +38,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "full": {},
     "no_skeleton": {"generate.loss.skeleton": 0.0},
     "no_bone": {"generate.loss.bone": 0.0},
+    "no_bone_no_skeleton": {"generate.loss.bone": 0.0, "generate.loss.skeleton": 0.0},
+    # every view judged by itself, as by a single-view prior
+    "apart": {"prior.view_attention": False},
     # the recipe holds the clip's motion still; these let the prior move it
     "moves": {"generate.optimizer.starts.motion": 0.2},
     "moves_no_skeleton": {

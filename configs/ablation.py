@@ -33,8 +33,8 @@ _CHANGES = dict(
         ("generate.optimizer.starts.motion", 0.2),
         ("generate.loss.skeleton", 0.0),
     ),
-    # needs the folder of a prior without view attention, such as Stable Diffusion's
-    single_view_prior=(("prior.name", "stabilityai/stable-diffusion-2-1-base"),),
+    # or prior.name, the folder of a prior that was trained so, as Stable Diffusion's
+    single_view_prior=(("prior.view_attention", False),),
 )
 
 
@@ -47,14 +47,13 @@ def get_config(size: str = "default") -> ConfigDict:
         )
     config = ConfigDict()
     config.job = "ablate"  # what main.py does with this recipe
-    arms = [name for name in _CHANGES if name != "single_view_prior"]
     config.ablation = ConfigDict(
         dict(
             size=size,
             clips=("",),  # folders of clips; an empty name is the embedded one
             prompts=("a brown bear",),
             seed=0,
-            arms=tuple(arms[:2] if size == "smoke" else arms),
+            arms=tuple(_CHANGES)[: 2 if size == "smoke" else None],
             changes=_CHANGES,  # of each arm: (key of configs/csd.py, value)
         )
     )

@@ -62,6 +62,7 @@ def default() -> ConfigDict:
             name="",  # folder, .pt file, hub name or "mvdream"; empty: the embedded one
             revision="",  # commit of the hub; empty: the newest
             dtype="float32",  # or "bfloat16", "float16"
+            view_attention=True,  # the views of a group are judged as one scene
         )
     )
     config.csd = ConfigDict(  # canonical score distillation; loss.csd switches it on

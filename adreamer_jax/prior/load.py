@@ -297,6 +297,23 @@ def with_views(prior: Prior, views: int) -> Prior:
     return prior._replace(denoise=prior.denoise_together(views), num_views=views)
 
 
+def views_apart(prior: Prior) -> Prior:
+    """The prior without attention between views: each is judged by itself.
+
+    What a single-view prior of the same training would say; it still hears where the
+    cameras stand. None can be completed from the others then, so none are shown.
+    """
+    if prior.denoise_together is None:
+        raise ValueError(
+            f"the prior {prior.name} cannot be asked for one view by itself; write "
+            "--config.prior.view_attention=True"
+        )
+    alone = prior.denoise_together(1)
+    return prior._replace(
+        denoise=alone, denoise_together=lambda views: alone, shows_views=False
+    )
+
+
 def _unet(settings: dict, dtype: Any) -> _Network:
     """The UNet that a config describes."""
     if "down_block_types" in settings:  # keys of diffusers: one view, no cameras

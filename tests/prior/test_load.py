@@ -136,6 +136,26 @@ def test_a_scene_may_have_more_views(folders):
         load.with_views(fixed, 8)
 
 
+def test_views_apart_read_their_cameras_and_not_each_other(folders):
+    prior, weights = quiet(folders / "pixel")
+    apart = load.views_apart(prior)
+    assert apart.num_views == 4 and not apart.shows_views
+    context = prior.embed_text(weights, prior.tokenize(["a fox"] * 4))
+    latents = jax.random.normal(jax.random.key(1), (4, *prior.latent_shape))
+    run = jax.jit(lambda z, c: apart.denoise(weights, z, T, context, c))
+    plain = run(latents, VIEWS)
+    other = run(latents.at[3].add(1.0), VIEWS)
+    np.testing.assert_array_equal(other[:3], plain[:3])
+    assert error(other[3], plain[3]) > 1e-4
+    turned = VIEWS.replace(camera_from_object=VIEWS.camera_from_object[::-1])
+    assert error(run(latents, turned), plain) > 1e-3
+    more = load.with_views(apart, 8).denoise  # and so do the rings of a set
+    assert error(more(weights, latents, T, context, VIEWS), plain) < 1e-5
+    assert error(plain, prior.denoise(weights, latents, T, context, VIEWS)) > 1e-4
+    with pytest.raises(ValueError, match=r"by itself; .*view_attention=True"):
+        load.views_apart(prior._replace(denoise_together=None))
+
+
 def test_pictures_of_other_sizes_are_resized(folders):
     prior, weights = quiet(folders / "pixel")
     image = jnp.full((4, 50, 30, 3), 0.25).at[..., 0].set(0.75)

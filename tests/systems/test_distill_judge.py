@@ -132,3 +132,16 @@ def test_only_a_prior_that_may_be_shown_views_is(scene):
     config.csd.form = "caption"
     with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with csd\.form"):
         distill_judge.check_csd(config)
+
+
+def test_the_recipe_decides_whether_views_are_judged_apart(scene):
+    config = scene.config.copy_and_resolve_references()
+    config.prior.view_attention = False
+    asked = []
+    prior = fixed_prior()._replace(
+        denoise_together=lambda views: asked.append(views) or (lambda *_: None),
+        tokenize=lambda texts: np.zeros((len(texts), 1)),
+        embed_text=lambda weights, ids: jnp.asarray(ids[..., None]),
+    )
+    apart, _ = distill_judge.read_prior(config, "a fox", (prior, {"text": 0}))
+    assert asked == [1] and apart.denoise is not prior.denoise

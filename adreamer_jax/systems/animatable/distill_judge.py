@@ -27,7 +27,7 @@ from adreamer_jax.objective.distill import (
 )
 from adreamer_jax.objective.regularize import opacity_entropy_loss
 from adreamer_jax.prior.guide import guided, predict_pair, rescaled
-from adreamer_jax.prior.load import CLEAR, GRAY, Prior, load_prior
+from adreamer_jax.prior.load import CLEAR, GRAY, Prior, load_prior, views_apart
 from adreamer_jax.prior.noise import clean_of
 from adreamer_jax.systems.animatable.distill_views import Views
 from adreamer_jax.types import Array, Bool, Camera, Float, Int, Key, Metrics, Params
@@ -60,6 +60,8 @@ def read_prior(
         pins=pins,
         tell=partial(print, file=sys.stderr),
     )
+    if not config.prior.view_attention:
+        prior = views_apart(prior)
     if config.csd.shown_deg > 0 and not (prior.shows_views and prior.has_alpha):
         raise ValueError(
             f"csd.shown_deg must be 0 with the prior {prior.name}, got "
