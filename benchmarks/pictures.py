@@ -1,0 +1,193 @@
+"""The pictures of docs/ that show what benchmarks made.
+
+    python benchmarks/pictures.py generated docs/generated.png RUNS/full \
+        --sources=runs/A,runs/B --rows=A-blue_dog,B-pink_pig
+    python benchmarks/pictures.py unseen docs/unseen.png RUNS --rows=pink_giraffe-0
+
+The first draws creatures of `benchmarks/generation.py`, a row each: moments from two
+sides, and normals. The second draws animals of `benchmarks/csd_effect.py` from the side
+that no camera saw: the true surface, then the exported one of each arm, as clay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from scipy.spatial import KDTree
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from generation import ANIMALS, ARMS, recipe_of
+
+from adreamer_jax.run import score
+from adreamer_jax.run.mesh_picture import carried, framed, mesh_pictures, turned
+from adreamer_jax.run.render import camera_at, normal_colors, on_white, sheet
+from adreamer_jax.types import Float, Int
+
+CLAY = 0.78
+SIDES = (20.0, 200.0)  # degrees from where the clip was filmed
+MARGIN = 6  # pixels about the cut out animals
+
+
+def spread(count: int, number: int) -> list[int]:
+    """So many frames, evenly over all of them and away from both ends."""
+    return [int((i + 0.5) / number * count) for i in range(number)]
+
+
+def cut_out(
+    pictures: Sequence[Int[np.ndarray, "h w 3"]],
+) -> list[Int[np.ndarray, "a b 3"]]:
+    """Pictures over white without the white that all of them have about the animal."""
+    shown = np.any([np.any(p < 250, axis=-1) for p in pictures], axis=0)
+    if not shown.any():
+        return list(pictures)
+    box = []
+    for axis in (1, 0):
+        hit = np.flatnonzero(shown.any(axis))
+        box.append(slice(max(hit[0] - MARGIN, 0), hit[-1] + 1 + MARGIN))
+    return [p[box[0], box[1]] for p in pictures]
+
+
+def stacked(
+    rows: Sequence[Sequence[Int[np.ndarray, "h w 3"]]], *, height: int
+) -> Int[np.ndarray, "h w 3"]:
+    """Rows of pictures of any sizes, each row of one height, the left edges aligned."""
+    lines = []
+    for row in rows:
+        fitted = []
+        for picture in row:
+            width = round(picture.shape[1] * height / picture.shape[0])
+            image = Image.fromarray(picture).resize((width, height))
+            fitted.append(np.pad(np.asarray(image), ((4, 4), (4, 4), (0, 0)), "edge"))
+        lines.append(np.concatenate(fitted, axis=1))
+    widest = max(line.shape[1] for line in lines)
+    page = np.full((sum(len(line) for line in lines), widest, 3), 255, np.uint8)
+    top = 0
+    for line in lines:
+        page[top : top + len(line), : line.shape[1]] = line
+        top += len(line)
+    return page
+
+
+def creature(
+    runs: Path, source: str, name: str, *, arm: str = "full", side: int = 320
+) -> list[Int[np.ndarray, "h w 3"]]:
+    """Four moments of a generated creature from two sides, then normals of the last."""
+    from adreamer_jax.data.captions import prompt
+    from adreamer_jax.run import pipeline
+
+    color, species = name.removeprefix(f"{Path(source).name}-").split("_")
+    if (species, color) not in ANIMALS:
+        raise ValueError(f"a row must be <source>-<color>_<species>, got {name}")
+    config = recipe_of(source, prompt(species, color=color), ARMS[arm])
+    model = pipeline.build(
+        config, runs / name, *pipeline.read(config), stage="generate"
+    )
+    state = pipeline.trained(model, runs / name)
+    asset = model.system.asset(state, model.frozen)
+    everywhere = np.asarray(asset.posed_vertices, np.float64).reshape(-1, 3)
+    middle = len(asset.camera_from_object) // 2
+    size = (side, side)
+    start, values = framed(asset.camera_from_object[middle], everywhere, size)
+    center = (everywhere.min(0) + everywhere.max(0)) / 2
+    out: list[Any] = []
+    for angle in SIDES:
+        camera = camera_at(turned(start, np.radians(angle), center), values, size)
+        seen = [
+            model.system.render(state, model.frozen, camera, float(frame))
+            for frame in spread(len(asset.posed_vertices), 4)
+        ]
+        pictures = [on_white(p) for p in seen] + [normal_colors(seen[-1])]
+        pictures = cut_out(pictures)
+        out += pictures if angle == SIDES[-1] else pictures[:-1]
+    return out
+
+
+def clay(
+    vertices: Float[np.ndarray, "n 3"],
+    faces: Int[np.ndarray, "m 3"],
+    view: tuple[np.ndarray, np.ndarray],
+    side: int,
+) -> Int[np.ndarray, "h w 3"]:
+    """A mesh in object space as seen by a camera and its intrinsics."""
+    local, colors = carried(view[0], vertices), [np.full((len(vertices), 3), CLAY)]
+    return mesh_pictures(local, faces, colors, view[1], (side, side))[0]
+
+
+def from_behind(
+    truth: Any, arms: Sequence[Path], *, moments: int = 5, side: int = 220
+) -> list[list[Int[np.ndarray, "h w 3"]]]:
+    """Rows of moments from opposite the camera: the truth, then each arm's surface.
+
+    ``arms`` are folders of meshes in camera space; they are aligned as for the figures.
+    """
+    rows: list[list[np.ndarray]] = [[] for _ in range(1 + len(arms))]
+    faces = np.asarray(truth.faces)
+    for frame in spread(len(truth.vertices), moments):
+        camera = np.asarray(truth.camera_from_object[frame], float)
+        target = np.asarray(truth.vertices[frame], float)
+        back = lambda points, camera=camera: carried(np.linalg.inv(camera), points)
+        body = back(target)
+        start, values = framed(camera, body, (side, side))
+        view = turned(start, np.pi, (body.min(0) + body.max(0)) / 2), values
+        rows[0].append(clay(body, faces, view, side))
+        for row, meshes in zip(rows[1:], arms, strict=True):
+            mesh = trimesh.load(meshes / f"{frame:05d}.ply", process=False)
+            found = np.asarray(mesh.vertices, float)
+            found = score.align(found, target, KDTree(target))
+            row.append(clay(back(found), np.asarray(mesh.faces), view, side))
+    return rows
+
+
+def generated(asked: argparse.Namespace) -> np.ndarray:
+    """The sheet of creatures."""
+    sources = {Path(source).name: source for source in asked.sources.split(",")}
+    rows = []
+    for name in asked.rows.split(","):
+        source = name.rsplit("-", 1)[0]
+        if source not in sources:
+            raise SystemExit(f"--sources must hold a folder {source}, for {name}")
+        rows.append(creature(asked.runs, sources[source], name))
+    return stacked(rows, height=asked.height)
+
+
+def unseen(asked: argparse.Namespace) -> np.ndarray:
+    """The sheet of the side that no camera saw."""
+    from adreamer_jax.data.clip import read_truth
+
+    rows, names = [], []
+    arms = asked.arms.split(",")
+    for name in asked.rows.split(","):
+        truth = read_truth(asked.runs / "clips" / name.rsplit("-", 1)[0])
+        folders = [
+            asked.runs / arm / name / "export" / "extract" / "meshes" for arm in arms
+        ]
+        rows += from_behind(truth, folders)
+        names += ["truth", *arms]
+    return sheet(rows, names, [""] * len(rows[0]))
+
+
+def main() -> None:
+    """Draw what is asked and write it."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("kind", choices=("generated", "unseen"))
+    words.add_argument("out", type=Path)
+    words.add_argument("runs", type=Path)
+    words.add_argument("--rows", required=True)
+    words.add_argument("--sources", default="", help="work folders of extractions")
+    words.add_argument("--arms", default="none,csd")
+    words.add_argument("--height", type=int, default=170)
+    asked = words.parse_args()
+    draw = {"generated": generated, "unseen": unseen}[asked.kind]
+    Image.fromarray(draw(asked)).save(asked.out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

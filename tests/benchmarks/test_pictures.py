@@ -1,0 +1,65 @@
+"""Pictures of results show what the results are made of."""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import trimesh
+
+from benchmarks import pictures
+
+
+def test_white_about_an_animal_is_cut_off_alike():
+    one, two = (np.full((40, 50, 3), 255, np.uint8) for _ in range(2))
+    one[10:12, 20:22], two[30, 25] = 0, 9
+    cut = pictures.cut_out([one, two])
+    assert cut[0].shape == cut[1].shape == (21 + 12, 6 + 12, 3)
+    assert cut[0][6, 6, 0] == 0 and cut[1][26, 11, 0] == 9
+    empty = np.full((4, 4, 3), 255, np.uint8)
+    assert pictures.cut_out([empty])[0].shape == (4, 4, 3)
+
+
+def test_rows_of_any_sizes_become_one_picture():
+    rows = [[np.zeros((20, 40, 3), np.uint8)] * 2, [np.zeros((30, 15, 3), np.uint8)]]
+    page = pictures.stacked(rows, height=10)
+    assert page.shape == (36, 56, 3)
+    assert page[-5, 5, 0] == 0 and page[-5, -5, 0] == 255
+
+
+def test_moments_are_spread_away_from_both_ends():
+    assert pictures.spread(60, 4) == [7, 22, 37, 52]
+    assert pictures.spread(2, 4) == [0, 0, 1, 1]
+
+
+def test_the_far_side_is_drawn_of_truth_and_arm_alike(tmp_path):
+    box = trimesh.creation.box(extents=(1.0, 0.4, 0.3))
+    # what sits on the far side alone, and is missing from the arm
+    horn = trimesh.creation.box(extents=(0.1, 0.1, 0.2))
+    horn.apply_translation([0.3, 0.0, -0.25])
+    both = trimesh.util.concatenate([box, horn])
+    camera = np.diag([1.0, -1.0, -1.0, 1.0])
+    camera[2, 3] = 4.0
+    seen = lambda mesh: mesh.vertices @ camera[:3, :3].T + camera[:3, 3]
+    truth = SimpleNamespace(
+        vertices=[seen(both)], faces=both.faces, camera_from_object=[camera]
+    )
+    for name, mesh in (("whole", both), ("without", box)):
+        (tmp_path / name).mkdir()
+        moved = trimesh.Trimesh(seen(mesh), mesh.faces, process=False)
+        moved.export(tmp_path / name / "00000.ply")
+    rows = pictures.from_behind(
+        truth, [tmp_path / "whole", tmp_path / "without"], moments=1, side=60
+    )
+    true, whole, without = (row[0].astype(int) for row in rows)
+    assert np.abs(true - whole).mean() < 0.02 * np.abs(true - without).mean() + 0.5
+    assert np.abs(true - without).mean() > 1.0
+
+
+def test_rows_that_do_not_exist_are_named():
+    asked = argparse.Namespace(sources="runs/fox", rows="wolf-pink_pig", runs=Path())
+    with pytest.raises(SystemExit, match="--sources must hold a folder wolf"):
+        pictures.generated(asked)
+    with pytest.raises(ValueError, match=r"<source>-<color>_<species>, got fox-pig_x"):
+        pictures.creature(Path(), "runs/fox", "fox-pig_x")
