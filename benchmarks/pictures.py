@@ -32,6 +32,7 @@ from adreamer_jax.run.render import camera_at, normal_colors, on_white, sheet
 from adreamer_jax.types import Float, Int
 
 CLAY = 0.78
+NAMES = {"none": "without", "csd": "with CSD"}  # of arms, beside their rows
 SIDES = (20.0, 200.0)  # degrees from where the clip was filmed
 MARGIN = 6  # pixels about the cut out animals
 
@@ -77,7 +78,7 @@ def stacked(
 
 
 def creature(
-    runs: Path, source: str, name: str, *, arm: str = "full", side: int = 320
+    runs: Path, source: str, name: str, *, arm: str = "full", side: int = 240
 ) -> list[Int[np.ndarray, "h w 3"]]:
     """Four moments of a generated creature from two sides, then normals of the last."""
     from adreamer_jax.data.captions import prompt
@@ -122,7 +123,7 @@ def clay(
 
 
 def from_behind(
-    truth: Any, arms: Sequence[Path], *, moments: int = 5, side: int = 220
+    truth: Any, arms: Sequence[Path], *, moments: int = 5, side: int = 180
 ) -> list[list[Int[np.ndarray, "h w 3"]]]:
     """Rows of moments from opposite the camera: the truth, then each arm's surface.
 
@@ -170,7 +171,7 @@ def unseen(asked: argparse.Namespace) -> np.ndarray:
             asked.runs / arm / name / "export" / "extract" / "meshes" for arm in arms
         ]
         rows += from_behind(truth, folders)
-        names += ["truth", *arms]
+        names += ["truth", *(NAMES.get(arm, arm) for arm in arms)]
     return sheet(rows, names, [""] * len(rows[0]))
 
 

@@ -109,7 +109,7 @@ def default() -> ConfigDict:
             bone=0.1,  # rest centers lie inside of the surface (L_bone)
             bone_skin=0.01,  # the bones' ellipsoids fill the shape
             eikonal=0.3,
-            smooth=0.7,
+            smooth=0.25,  # more, and ears and tails go and legs are bridged
             color_smooth=0.0,
             tear=6.0,  # legs that part are not bridged
         )
