@@ -4,9 +4,10 @@
         --sources=runs/A,runs/B --rows=A-blue_dog,B-pink_pig
     python benchmarks/pictures.py unseen docs/unseen.png RUNS --rows=pink_giraffe-0
 
-The first draws creatures of `benchmarks/generation.py`, a row each: moments from two
-sides, and normals. The second draws animals of `benchmarks/csd_effect.py` from the side
-that no camera saw: the true surface, then the exported one of each arm, as clay.
+The first draws creatures of `benchmarks/generation.py`, a row each: the exported mesh at
+some moments from two sides, and as clay. The second draws animals of
+`benchmarks/csd_effect.py` from the side that no camera saw: the true surface, then the
+exported one of each arm, as clay.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from generation import ANIMALS, ARMS, recipe_of
 
 from adreamer_jax.run import score
 from adreamer_jax.run.mesh_picture import carried, framed, mesh_pictures, turned
-from adreamer_jax.run.render import camera_at, normal_colors, on_white, sheet
+from adreamer_jax.run.render import sheet
 from adreamer_jax.types import Float, Int
 
 CLAY = 0.78
@@ -38,8 +39,9 @@ MARGIN = 6  # pixels about the cut out animals
 
 
 def spread(count: int, number: int) -> list[int]:
-    """So many frames, evenly over all of them and away from both ends."""
-    return [int((i + 0.5) / number * count) for i in range(number)]
+    """So many frames over a clip, not at equal parts of it: gaits repeat."""
+    shares = sorted((0.1 + 0.382 * i) % 1.0 for i in range(number))  # golden section
+    return [int(share * count) for share in shares]
 
 
 def cut_out(
@@ -80,7 +82,7 @@ def stacked(
 def creature(
     runs: Path, source: str, name: str, *, arm: str = "full", side: int = 240
 ) -> list[Int[np.ndarray, "h w 3"]]:
-    """Four moments of a generated creature from two sides, then normals of the last."""
+    """The exported mesh at four moments from two sides; the last one as clay, too."""
     from adreamer_jax.data.captions import prompt
     from adreamer_jax.run import pipeline
 
@@ -95,19 +97,21 @@ def creature(
     asset = model.system.asset(state, model.frozen)
     everywhere = np.asarray(asset.posed_vertices, np.float64).reshape(-1, 3)
     middle = len(asset.camera_from_object) // 2
-    size = (side, side)
-    start, values = framed(asset.camera_from_object[middle], everywhere, size)
+    start, values = framed(asset.camera_from_object[middle], everywhere, (side, side))
     center = (everywhere.min(0) + everywhere.max(0)) / 2
-    out: list[Any] = []
+    moments = [asset.posed_vertices[i] for i in spread(len(asset.posed_vertices), 4)]
+    looks = asset.colors, np.full_like(asset.colors, CLAY)
+    out = []
     for angle in SIDES:
-        camera = camera_at(turned(start, np.radians(angle), center), values, size)
-        seen = [
-            model.system.render(state, model.frozen, camera, float(frame))
-            for frame in spread(len(asset.posed_vertices), 4)
-        ]
-        pictures = [on_white(p) for p in seen] + [normal_colors(seen[-1])]
-        pictures = cut_out(pictures)
-        out += pictures if angle == SIDES[-1] else pictures[:-1]
+        camera = turned(start, np.radians(angle), center)
+        draw = lambda vertices, look, camera=camera: mesh_pictures(
+            carried(camera, np.asarray(vertices, np.float64)),
+            asset.faces, [look], values, (side, side),
+        )[0]  # fmt: skip
+        pictures = [draw(vertices, looks[0]) for vertices in moments]
+        if angle == SIDES[-1]:
+            pictures.append(draw(moments[-1], looks[1]))
+        out += cut_out(pictures)
     return out
 
 
