@@ -4,8 +4,8 @@
         --sources=runs/A,runs/B --rows=A-blue_dog,B-pink_pig
     python benchmarks/pictures.py unseen docs/unseen.png RUNS --rows=pink_giraffe-0
 
-The first draws creatures of `benchmarks/generation.py`, a row each: the exported mesh at
-some moments from two sides, and as clay. The second draws animals of
+The first draws creatures of `benchmarks/generation.py`, a row each: the exported mesh
+at some moments from two sides, and as clay. The second draws animals of
 `benchmarks/csd_effect.py` from the side that no camera saw: the true surface, then the
 exported one of each arm, as clay.
 """
