@@ -79,8 +79,21 @@ def stacked(
     return page
 
 
+def drawn(
+    vertices: Float[np.ndarray, "n 3"],
+    faces: Int[np.ndarray, "m 3"],
+    view: tuple[np.ndarray, np.ndarray],
+    side: int,
+    colors: Float[np.ndarray, "n 3"] | None = None,
+) -> Int[np.ndarray, "h w 3"]:
+    """A mesh in object space as a camera with intrinsics sees it; clay by default."""
+    local = carried(view[0], np.asarray(vertices, np.float64))
+    look = np.full(local.shape, CLAY) if colors is None else colors
+    return mesh_pictures(local, faces, [look], view[1], (side, side))[0]
+
+
 def creature(
-    runs: Path, source: str, name: str, *, arm: str = "full", side: int = 240
+    runs: Path, source: str, name: str, *, side: int = 240
 ) -> list[Int[np.ndarray, "h w 3"]]:
     """The exported mesh at four moments from two sides; the last one as clay, too."""
     from adreamer_jax.data.captions import prompt
@@ -89,41 +102,23 @@ def creature(
     color, species = name.removeprefix(f"{Path(source).name}-").split("_")
     if (species, color) not in ANIMALS:
         raise ValueError(f"a row must be <source>-<color>_<species>, got {name}")
-    config = recipe_of(source, prompt(species, color=color), ARMS[arm])
-    model = pipeline.build(
-        config, runs / name, *pipeline.read(config), stage="generate"
-    )
-    state = pipeline.trained(model, runs / name)
-    asset = model.system.asset(state, model.frozen)
+    config = recipe_of(source, prompt(species, color=color), ARMS["full"])
+    given = pipeline.read(config)
+    model = pipeline.build(config, runs / name, *given, stage="generate")
+    asset = model.system.asset(pipeline.trained(model, runs / name), model.frozen)
     everywhere = np.asarray(asset.posed_vertices, np.float64).reshape(-1, 3)
     middle = len(asset.camera_from_object) // 2
     start, values = framed(asset.camera_from_object[middle], everywhere, (side, side))
     center = (everywhere.min(0) + everywhere.max(0)) / 2
     moments = [asset.posed_vertices[i] for i in spread(len(asset.posed_vertices), 4)]
-    looks = asset.colors, np.full_like(asset.colors, CLAY)
     out = []
     for angle in SIDES:
-        camera = turned(start, np.radians(angle), center)
-        draw = lambda vertices, look, camera=camera: mesh_pictures(
-            carried(camera, np.asarray(vertices, np.float64)),
-            asset.faces, [look], values, (side, side),
-        )[0]  # fmt: skip
-        pictures = [draw(vertices, looks[0]) for vertices in moments]
+        view = turned(start, np.radians(angle), center), values
+        row = [drawn(v, asset.faces, view, side, asset.colors) for v in moments]
         if angle == SIDES[-1]:
-            pictures.append(draw(moments[-1], looks[1]))
-        out += cut_out(pictures)
+            row.append(drawn(moments[-1], asset.faces, view, side))
+        out += cut_out(row)
     return out
-
-
-def clay(
-    vertices: Float[np.ndarray, "n 3"],
-    faces: Int[np.ndarray, "m 3"],
-    view: tuple[np.ndarray, np.ndarray],
-    side: int,
-) -> Int[np.ndarray, "h w 3"]:
-    """A mesh in object space as seen by a camera and its intrinsics."""
-    local, colors = carried(view[0], vertices), [np.full((len(vertices), 3), CLAY)]
-    return mesh_pictures(local, faces, colors, view[1], (side, side))[0]
 
 
 def from_behind(
@@ -142,12 +137,12 @@ def from_behind(
         body = back(target)
         start, values = framed(camera, body, (side, side))
         view = turned(start, np.pi, (body.min(0) + body.max(0)) / 2), values
-        rows[0].append(clay(body, faces, view, side))
+        rows[0].append(drawn(body, faces, view, side))
         for row, meshes in zip(rows[1:], arms, strict=True):
             mesh = trimesh.load(meshes / f"{frame:05d}.ply", process=False)
             found = np.asarray(mesh.vertices, float)
             found = score.align(found, target, KDTree(target))
-            row.append(clay(back(found), np.asarray(mesh.faces), view, side))
+            row.append(drawn(back(found), np.asarray(mesh.faces), view, side))
     return rows
 
 
