@@ -42,6 +42,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "csd_seed1": first_stage("csd.py") | {"run.seed": 1},
     "csd_seed2": first_stage("csd.py") | {"run.seed": 2},
     "no_symmetry": {"scene.field.symmetric": False},
+    # poses alone: the clip's focal length stays known
     "no_cameras": {"data.cameras": "searched"},
     "constant_pose": {"data.cameras": "constant"},
     "no_flow": {"loss.flow": 0.0},

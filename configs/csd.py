@@ -38,6 +38,8 @@ def get_config(size: str = "default") -> ConfigDict:
     config.generate = second.generate
     if base != "default":
         config.loss.csd = 0.1
+        if base == "paper":  # features are of the clip's own side alone
+            config.loss.feature = config.loss.match = 0.0
         return config
     config.loss.csd = 2.0
     # once there is a shape to show, and the clip has the last word

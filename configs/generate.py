@@ -162,8 +162,12 @@ def paper() -> ConfigDict:
     made = config.generate
     config.prior, made.data.views = first.prior, first.data.views
     made.csd.update(first.csd)
-    made.csd.every = 1
+    made.csd.every, made.csd.share = 1, 0.5
     made.scene.field.beta = ((0.0, 0.02), (1.0, 0.005))
+    made.scene.field.beta_learned = False  # as it is in the first stage
+    # the network of time holds the bones' rest places, too: held still, neither L_skel
+    # nor L_bone would move anything
+    made.optimizer.starts.motion = 0.0
     made.scene.field.detail = ()
     made.fit.steps = 0
     made.render.inverse_steps, made.run.mesh_level = 0, 1.0  # as published

@@ -18,9 +18,3 @@ def ramp(
         return jnp.ones(())
     at, values = (jnp.array(v, jnp.float32) for v in zip(*knots, strict=True))
     return jnp.interp(jnp.asarray(progress, jnp.float32), at, values)
-
-
-def log_ramp(start: float, stop: float, fraction: Float[Array, ""]) -> Float[Array, ""]:
-    """Geometric interpolation from start to stop as fraction goes from 0 to 1."""
-    fraction = jnp.clip(fraction, 0.0, 1.0)
-    return start * (stop / start) ** fraction

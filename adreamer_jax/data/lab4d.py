@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from adreamer_jax.data.clip import MIN_FRAMES, check_cameras, load_array
-from adreamer_jax.data.prepare import fit_size
+from adreamer_jax.data.film import fit_size
 from adreamer_jax.types import Clip, Float
 
 __all__ = ["is_lab4d", "read_lab4d"]

@@ -57,10 +57,11 @@ class Checkpoints:
             saved = _on_host(state) if jax.process_count() > 1 else state
             self._manager.save(step, args=ocp.args.StandardSave(saved), force=True)
 
-    def latest(self, fresh: TrainState) -> TrainState:
+    def latest(self, fresh: TrainState, *, mend: bool = True) -> TrainState:
         """The newest state that can be read, placed as ``fresh`` is, else ``fresh``.
 
-        Steps newer than it are damaged: they go, so that they can be written again.
+        Steps newer than it are damaged. With ``mend`` they go, so that they can be
+        written again; a job that only reads leaves them.
         """
         damaged: list[tuple[int, Exception]] = []
         for step in reversed(self.steps()):
@@ -69,7 +70,12 @@ class Checkpoints:
             except Exception as error:
                 damaged.append((step, error))
                 continue
-            self._forget([step for step, _ in damaged])
+            for number, _ in damaged:
+                warnings.warn(
+                    f"checkpoint {number} cannot be read; going back", stacklevel=2
+                )
+                if mend:
+                    self._manager.delete(number)
             return state
         if damaged:
             raise ValueError(_unreadable(self.folder, damaged[0][1]))
@@ -87,11 +93,6 @@ class Checkpoints:
         state: Any = self._manager.restore(step, args=ocp.args.StandardRestore(target))
         put = lambda new, old: jax.device_put(new, old.sharding)
         return jax.tree.map(put, state, fresh)
-
-    def _forget(self, steps: list[int]) -> None:
-        for step in steps:
-            warnings.warn(f"checkpoint {step} is damaged; going back", stacklevel=3)
-            self._manager.delete(step)
 
 
 def _on_host(state: TrainState) -> TrainState:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -99,7 +100,10 @@ def parse(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_string("points", "", "track: a points.json", flag_values=values)
     flags.DEFINE_string("pose", "", "pose: a pose.json", flag_values=values)
     flags.DEFINE_string(
-        "stage", "", "extract or generate; else the last ended", flag_values=values
+        "stage",
+        "",
+        "extract or generate; else the last ended (track: extract)",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "cache", devices.CACHE, "compiled programs; empty: none", flag_values=values
@@ -168,7 +172,10 @@ def _resolve(word: str) -> str:
     flag, equals, name = word.partition("=")
     if flag not in ("--config", "-config") or not equals:
         return word
-    return f"{flag}={_usage(recipe.find_recipe, name)}"
+    path, size = recipe.split_name(_usage(recipe.find_recipe, name))
+    if ":" in path:  # of a drive; ml_collections takes the first one for the size's
+        path = os.path.relpath(path)
+    return f"{flag}={path}:{size}" if size else f"{flag}={path}"
 
 
 def _check_overrides(argv: list[str]) -> None:

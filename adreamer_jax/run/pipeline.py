@@ -7,7 +7,9 @@ the report.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,12 +71,15 @@ def do(
         return
     recipe.check_workdir(config, workdir, whole=job == "train")
     whole = resolved(config)
-    stages = (chosen(config, workdir, stage),) if job != "train" else stages_of(config)
+    one = partial(chosen, config, workdir, stage, filmed=job == "track")
+    stages = (one(),) if job != "train" else stages_of(config)
     clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
     with alone(workdir / parallel.own_folder()):
         if job == "train":
+            recipe.check_clip(whole, workdir, content_of(clip))
             if parallel.is_first():
                 recipe.remember(config, workdir)
+                recipe.remember_clip(whole, workdir, content_of(clip))
             everything(whole, workdir, clip, truth)
             return
         model = build(whole, workdir, clip, truth, stage=stages[0])
@@ -141,8 +146,12 @@ def everything(config: ConfigDict, workdir: Path, clip: Clip, truth: Callable) -
 
 
 def complete(model: Model, workdir: Path) -> bool:
-    """Whether the last one of a stage's pictures is there."""
-    return (workdir / "pictures" / f"{model.label}skinning.png").is_file()
+    """Whether the last one of a stage's pictures is there, and then its figures."""
+    if not (workdir / "pictures" / f"{model.label}skinning.png").is_file():
+        return False
+    path = workdir / "evaluation.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return any((stage == GENERATE) == (model.stage == GENERATE) for stage in known)
 
 
 def products(model: Model, state: TrainState, workdir: Path) -> None:
@@ -196,12 +205,21 @@ def build(
     )
 
 
+def content_of(clip: Clip) -> str:
+    """What training reads of a clip's arrays, as a short hash."""
+    from adreamer_jax.data.cache import content_hash
+
+    cameras = (clip.camera_from_object, clip.intrinsics)
+    return content_hash(clip.images, clip.masks, *cameras, clip.cameras)
+
+
 def build_extraction(
     config: ConfigDict, workdir: Path, clip: Clip, truth: Callable
 ) -> Model:
     """The first stage: the clip alone says what is learned."""
     from adreamer_jax.systems import animatable
 
+    recipe.check_clip(config, workdir, content_of(clip))
     cache = Path(workdir) / "cache"
     with timed("building the system"):
         clip = with_first_cameras(config, clip, cache)
@@ -239,6 +257,7 @@ def build_generation(config: Any, workdir: Path, clip: Clip, truth: Callable) ->
     check_extracted(folder, host.run.steps)
     with timed("reading the extracted model"):
         state = trained(host, folder)
+        check_steps(folder, int(state.step), host.run.steps)
         if config.generate.motion:
             host, state = borrowed(config.generate.motion, state)
         skeleton = asset_skeleton(host.system.asset(state, host.frozen))
@@ -271,7 +290,11 @@ def build_generation(config: Any, workdir: Path, clip: Clip, truth: Callable) ->
 
 def check_extracted(folder: Path, steps: int) -> None:
     """Refuse to start from an extraction that is not at its end."""
-    done = steps_done(folder, EXTRACT)
+    check_steps(folder, steps_done(folder, EXTRACT), steps)
+
+
+def check_steps(folder: Path, done: int, steps: int) -> None:
+    """Refuse an extraction that has done fewer steps than its recipe says."""
     if done < steps:
         raise ValueError(
             f"generate.source must be a finished extraction, got {folder} at step "
@@ -287,8 +310,10 @@ def borrowed(motion: str, state: TrainState) -> tuple[Model, TrainState]:
     config = reopened(folder, flag="generate.motion")
     other = build_extraction(config, folder, *read(config))
     say(f"motion of {folder}: {other.clip.name}, {len(other.clip.images)} frames")
-    params = retargeted(state.params, trained(other, folder).params)
-    return other, state.replace(params=params)
+    theirs = trained(other, folder)
+    params = retargeted(state.params, theirs.params)
+    # the step says how sharp a surface is, and counts in the other recipe's steps now
+    return other, state.replace(params=params, step=theirs.step)
 
 
 def export(model: Model, state: TrainState, workdir: Path) -> tuple:

@@ -12,14 +12,9 @@ from PIL import Image
 
 from adreamer_jax.core.image import grid
 from adreamer_jax.data.clip import MIN_FRAMES, write_clip
+from adreamer_jax.data.film import Film, read_film
 from adreamer_jax.data.lab4d import is_lab4d, read_lab4d
-from adreamer_jax.data.prepare import (
-    Film,
-    first_mask,
-    follow_mask,
-    read_film,
-    read_masks,
-)
+from adreamer_jax.data.masks import first_mask, follow_mask, read_masks
 from adreamer_jax.run.progress import say, timed
 from adreamer_jax.types import Bool, Clip, Float
 
@@ -42,6 +37,7 @@ def prepare(config: Any, workdir: str | Path) -> None:
         )
     source = Path(options.source).expanduser()
     if is_lab4d(source):
+        check_unused(options)
         clip = read_lab4d(
             source,
             longest=options.longest,
@@ -59,6 +55,17 @@ def prepare(config: Any, workdir: str | Path) -> None:
     )
 
 
+def check_unused(options: Any) -> None:
+    """Refuse settings that mean nothing to a sequence of Lab4D."""
+    for key in ("masks", "box", "start", "stop", "intrinsics"):
+        if options[key]:
+            raise ValueError(
+                f"--config.prepare.{key} must be left out for a sequence that Lab4D "
+                "has processed, which has masks and cameras of its own, got "
+                f"{options[key]!r}"
+            )
+
+
 def film_clip(source: Path, name: str, options: Any) -> Clip:
     """A clip of a video or a folder of pictures."""
     with timed("reading the film"):
@@ -74,6 +81,13 @@ def film_clip(source: Path, name: str, options: Any) -> Clip:
         raise ValueError(
             f"a clip must have at least {MIN_FRAMES} frames, got {len(film.images)} of "
             f"{source}; film longer, or raise --config.prepare.fps or stop"
+        )
+    if film.goes_on:
+        seconds = len(film.images) / film.fps
+        say(
+            f"{source} goes on after the {seconds:.1f} s of which the clip is made "
+            f"({len(film.images)} frames, {film.fps:g} a second). A lower "
+            "--config.prepare.fps or a higher --config.prepare.most takes in more"
         )
     return Clip(
         name=name,

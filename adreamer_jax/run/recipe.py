@@ -7,6 +7,7 @@ config.json and takes no other one.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import json
 import re
@@ -18,9 +19,18 @@ from ml_collections import ConfigDict
 
 from adreamer_jax.run.files import write_text
 
-# How a run is watched, not what it computes: these may change when it goes on.
-_WATCHED = ("log_every", "save_every", "show_every", "evaluate_every")
+# How and where a run goes, not what it computes: these may change when it goes on.
+_WATCHED = ("log_every", "save_every", "show_every", "evaluate_every", "devices")
 FREE = tuple(f"{run}.{key}" for run in ("run", "generate.run") for key in _WATCHED)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A recipe's path, and the size after its last colon; empty where it has none.
+
+    What follows the colon of a drive (or of a folder) is no size.
+    """
+    path, _, size = name.rpartition(":")
+    return (path, size) if path and re.fullmatch(r"[^./\\]*", size) else (name, "")
 
 
 def find_recipe(name: str) -> str:
@@ -29,14 +39,14 @@ def find_recipe(name: str) -> str:
     `configs/extract.py:smoke`, `extract.py:smoke` and `extract:smoke` all mean the
     recipe that lies in configs/ of a source tree or inside the installed package.
     """
-    path, colon, size = name.partition(":")
+    path, size = split_name(name)
     if Path(path).is_file():
         return name
     folders = [Path(__file__).parents[n] / "configs" for n in (1, 2)]
     for folder in folders:
         candidate = folder / f"{Path(path).stem}.py"
         if candidate.is_file() and Path(path).parent.name in ("", "configs"):
-            return f"{candidate}{colon}{size}"
+            return f"{candidate}:{size}" if size else str(candidate)
     ours = sorted(f.name for folder in folders for f in folder.glob("[a-z]*.py"))
     listed = ", ".join(f"configs/{name}" for name in ours)
     raise ValueError(
@@ -47,7 +57,7 @@ def find_recipe(name: str) -> str:
 
 def load_recipe(name: str) -> ConfigDict:
     """The config that a recipe file gives for the size after the colon."""
-    path, _, size = find_recipe(name).partition(":")
+    path, size = split_name(find_recipe(name))
     get_config = _get_config(Path(path))
     return get_config(size) if size else get_config()
 
@@ -66,7 +76,7 @@ def check_keys(config: ConfigDict, keys: Iterable[str]) -> None:
 
 def recipe_name(name: str) -> str:
     """A recipe's short name: configs/extract.py:smoke is extract-smoke."""
-    path, _, size = name.partition(":")
+    path, size = split_name(name)
     return Path(path).stem + (f"-{size}" if size and size != "default" else "")
 
 
@@ -81,13 +91,40 @@ def default_workdir(name: str, config: ConfigDict) -> Path:
 
 
 def slug(text: str) -> str:
-    """A file name that still reads as the text."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
+    """A file name that still reads as the text, in whatever script it is."""
+    words = re.sub(r"[\W_]+", "-", text.lower()).strip("-")
+    if 0 < len(words) <= 60:
+        return words
+    mark = hashlib.sha256(text.encode()).hexdigest()[:7]  # two long ones stay two
+    return f"{words[:52]}-{mark}".strip("-")
 
 
 def clip_of(config: ConfigDict) -> str:
     """The folder of the clip that a recipe names; empty for the embedded one."""
     return config.to_dict().get("data", {}).get("clip", "")
+
+
+def check_clip(config: ConfigDict, workdir: Path, content: str) -> None:
+    """Refuse a work folder whose clip, of the same name, has become another one."""
+    path = Path(workdir) / "clip.json"
+    if not clip_of(config) or not path.is_file():
+        return
+    if json.loads(path.read_text(encoding="utf-8"))["content"] != content:
+        raise ValueError(
+            f"the clip in {clip_of(config)} must be the one that {workdir} was begun "
+            "with, got other frames, masks or cameras; choose another --workdir for it"
+        )
+
+
+def remember_clip(config: ConfigDict, workdir: Path, content: str) -> None:
+    """Keep in a work folder what its clip holds, by the hash of its content.
+
+    Not of the embedded clip: it is computed, and may differ by a rounding elsewhere.
+    """
+    check_clip(config, workdir, content)
+    if clip_of(config):
+        kept = {"clip": clip_of(config), "content": content}
+        write_text(Path(workdir) / "clip.json", json.dumps(kept, indent=2) + "\n")
 
 
 def check_workdir(config: ConfigDict, workdir: Path, *, whole: bool = True) -> None:

@@ -7,7 +7,6 @@ classifier-free guidance.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import getitem
@@ -25,6 +24,7 @@ from adreamer_jax.prior.load import Prior, load_prior
 from adreamer_jax.prior.noise import clean_of, ddim_step, timesteps
 from adreamer_jax.run.files import replacing
 from adreamer_jax.run.progress import Progress, say
+from adreamer_jax.run.recipe import slug
 from adreamer_jax.types import Array, Camera, Float, Int, Key, Params
 
 
@@ -43,7 +43,7 @@ def sample(config: Any, workdir: Path) -> Path:
     weights.pop("text", None)  # read once; a quarter of MVDream's memory
     latents = draw(prior, weights, contexts, config)
     pictures = jax.jit(prior.decode)(weights, latents)
-    path = Path(workdir) / "samples" / f"{_slug(config.prompt)}-{config.run.seed}.png"
+    path = Path(workdir) / "samples" / f"{slug(config.prompt)}-{config.run.seed}.png"
     write_sheet(pictures, path)
     say(f"{prior.num_views} views of '{prompt}': {path}{_caution(prior)}")
     return path
@@ -73,11 +73,6 @@ def check(config: Any) -> None:
             raise ValueError(
                 f"{key} must be {rule}, got {value!r}; write --config.{key}='{example}'"
             )
-
-
-def _slug(text: str) -> str:
-    """A file name that still reads as the text."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "sample"
 
 
 def _caution(prior: Prior) -> str:

@@ -37,6 +37,12 @@ def reopened(workdir: Path, *, flag: str = "--workdir") -> ConfigDict:
     today's value it would be another model. ``flag`` is what named the folder.
     """
     kept = recipe.read_recipe(workdir).to_dict()
+    if flag != "--workdir" and "clip" not in kept.get("data", {}):
+        raise ValueError(
+            f"{flag} must be the work folder of an extraction, got {workdir}, which "
+            "holds no model of a clip; name one that configs/extract.py or "
+            "configs/csd.py has written"
+        )
     if "scene" not in kept:  # of a network, not of an animal
         return ConfigDict(kept).lock()
     two = GENERATE in kept
@@ -52,7 +58,11 @@ def reopened(workdir: Path, *, flag: str = "--workdir") -> ConfigDict:
 
 
 def resolved(config: ConfigDict) -> ConfigDict:
-    """The recipe with the sections of the run that its second stage starts from."""
+    """The recipe with the sections of the run that its second stage starts from.
+
+    All of that run but its own second stage counts: clip, scene and the rest of the
+    first stage are what the extracted model was made by.
+    """
     source = source_of(config)
     if not source:
         return config
@@ -62,7 +72,15 @@ def resolved(config: ConfigDict) -> ConfigDict:
             f"generate.source must be a run with an extraction of its own, got "
             f"{source}, which starts from another run; name that one"
         )
-    return ConfigDict(laid_over(base, config.to_dict())).lock()
+    own = config.to_dict()
+    clip = base.get("data", {}).get("clip", "")
+    if recipe.clip_of(config) not in ("", clip):
+        raise ValueError(
+            f"data.clip must be left out with generate.source={source}, whose clip is "
+            f"{clip or 'the embedded one'}, got {recipe.clip_of(config)}"
+        )
+    own = {name: own[name] for name in ("prior", GENERATE) if name in own}
+    return ConfigDict(laid_over(base, own)).lock()
 
 
 def run_section(config: Any, stage: str) -> Any:
@@ -87,8 +105,13 @@ def finished(config: ConfigDict, workdir: Path, stage: str) -> bool:
     return steps_done(workdir, stage) >= run_section(config, stage).steps
 
 
-def chosen(config: ConfigDict, workdir: Path, asked: str) -> str:
-    """The stage that a job works on: the asked one, else the last that has ended."""
+def chosen(
+    config: ConfigDict, workdir: Path, asked: str, *, filmed: bool = False
+) -> str:
+    """The stage that a job works on: the asked one, else the last that has ended.
+
+    A job about what was ``filmed`` works on the first stage, where the run has it.
+    """
     stages = stages_of(config)
     if asked and asked not in stages:
         raise ValueError(
@@ -97,6 +120,8 @@ def chosen(config: ConfigDict, workdir: Path, asked: str) -> str:
         )
     if asked:
         return asked
+    if filmed and EXTRACT in stages:
+        return EXTRACT
     ended = [stage for stage in stages if finished(config, workdir, stage)]
     begun = [stage for stage in stages if steps_done(workdir, stage)]
     return (ended or begun or stages[:1])[-1]

@@ -26,26 +26,39 @@ PATIENCE = 20  # so many steps are watched before skipped ones count as persiste
 
 
 def start(
-    system: System, frozen: Params, run: Any, checkpoints: Checkpoints
+    system: System,
+    frozen: Params,
+    run: Any,
+    checkpoints: Checkpoints,
+    *,
+    devices: int,
+    mend: bool,
 ) -> TrainState:
-    """The state to go on from: the newest checkpoint's, else a fresh one."""
-    mesh = parallel.make_mesh(run.get("devices", 1))
+    """The state to go on from: the newest checkpoint's, else a fresh one.
+
+    With ``mend`` a damaged checkpoint newer than that goes.
+    """
+    mesh = parallel.make_mesh(devices)
     fresh = jax.jit(system.init)(_key(run, "init"), frozen)  # one program, not 100
-    return checkpoints.latest(parallel.place(parallel.own(fresh), mesh))
+    return checkpoints.latest(parallel.place(parallel.own(fresh), mesh), mend=mend)
 
 
 def restore(
     system: System, frozen: Params, run: Any, workdir: Path, *, stage: str
 ) -> TrainState:
-    """The newest state of a stage, for jobs that only read it."""
+    """The newest state of a stage, for jobs that only read it: on one device."""
     folder = Path(workdir) / "checkpoints" / stage
+    missing = ValueError(
+        f"--workdir must hold a trained {stage} stage, got {workdir} without "
+        "checkpoints; run the same command with --job=train first"
+    )
     if not folder.is_dir():
-        raise ValueError(
-            f"--workdir must hold a trained {stage} stage, got {workdir} without "
-            "checkpoints; run the same command with --job=train first"
-        )
+        raise missing
+    devices = 1 if jax.process_count() == 1 else 0
     with Checkpoints(folder) as checkpoints:
-        return start(system, frozen, run, checkpoints)
+        if not checkpoints.steps():  # a run was stopped before its first one
+            raise missing
+        return start(system, frozen, run, checkpoints, devices=devices, mend=False)
 
 
 def train(
@@ -59,7 +72,8 @@ def train(
     frozen = parallel.place(frozen, mesh)
     with Checkpoints(Path(workdir) / "checkpoints" / stage) as checkpoints:
         with timed(f"{stage}: preparing"):
-            state = start(system, frozen, run, checkpoints)
+            devices = run.get("devices", 1)
+            state = start(system, frozen, run, checkpoints, devices=devices, mend=True)
         first, last = int(state.step), system.num_steps
         if first >= last:
             say(f"{stage}: all {last} steps are done")

@@ -29,7 +29,9 @@ def write_video(
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), "edge")
     with replacing(path) as part:
         # the index in front lets a browser start before it has read the whole file
-        with av.open(str(part), "w", options={"movflags": "faststart"}) as container:
+        with av.open(
+            f"file:{part}", "w", options={"movflags": "faststart"}
+        ) as container:
             rate = Fraction(float(fps)).limit_denominator(1001)
             stream = container.add_stream("libx264", rate=rate)
             stream.height, stream.width = frames.shape[1:3]
@@ -49,7 +51,7 @@ def write_video(
 
 def read_video(path: Path) -> Int[np.ndarray, "t h w 3"]:
     """All pictures of a video as uint8."""
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}") as container:
         return np.stack(
             [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
         )

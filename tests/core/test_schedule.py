@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from adreamer_jax.core.schedule import log_ramp, ramp
+from adreamer_jax.core.schedule import ramp
 
 
 def test_no_knots_mean_one():
@@ -29,10 +28,3 @@ def test_two_knots_at_one_place_are_a_jump():
 def test_a_traced_step_is_welcome():
     compiled = jax.jit(lambda step: ramp(((0.0, 0.0), (1.0, 1.0)), step / 10))
     assert compiled(jnp.int32(5)) == pytest.approx(0.5)
-
-
-def test_the_geometric_ramp_multiplies_evenly():
-    values = np.array([log_ramp(0.1, 0.001, jnp.float32(f)) for f in (0, 0.5, 1)])
-    np.testing.assert_allclose(values, [0.1, 0.01, 0.001], rtol=1e-5)
-    assert log_ramp(0.1, 0.001, jnp.float32(7.0)) == pytest.approx(0.001)
-    assert log_ramp(0.1, 0.001, jnp.float32(-7.0)) == pytest.approx(0.1)

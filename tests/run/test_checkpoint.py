@@ -67,7 +67,11 @@ def test_a_damaged_step_is_passed_over_and_can_be_written_again(saved):
         if path.is_file() and path.stat().st_size > 8:
             path.write_bytes(path.read_bytes()[:8])
     with Checkpoints(saved) as checkpoints:
-        with pytest.warns(UserWarning, match="checkpoint 6 is damaged"):
+        with pytest.warns(UserWarning, match="checkpoint 6 cannot be read"):
+            restored = checkpoints.latest(make_state(0), mend=False)
+        assert same_bits(restored, make_state(4))
+        assert checkpoints.steps() == [4, 6]  # who only reads takes nothing away
+        with pytest.warns(UserWarning, match="checkpoint 6 cannot be read"):
             restored = checkpoints.latest(make_state(0))
         assert same_bits(restored, make_state(4))
         assert checkpoints.steps() == [4]

@@ -52,6 +52,17 @@ def test_the_recipe_may_stand_apart_from_its_flag(asked, path):
     assert asked[0][1].run.seed == 7
 
 
+def test_a_recipe_may_lie_behind_a_colon(asked, tmp_path, monkeypatch):
+    folder = tmp_path / "at 12:30"
+    folder.mkdir()
+    path = write_recipe(folder)
+    monkeypatch.chdir(folder)  # as the colon of a drive on Windows
+    assert command(f"--config={path}:smoke", "--config.run.seed=7") == 0
+    (_, config, workdir, _) = asked[0]
+    assert config.run.steps == 2 and config.run.seed == 7
+    assert str(workdir) == "runs/toy-smoke-embedded"
+
+
 def test_a_tuple_is_written_as_one(asked, path):
     assert command(f"--config={path}", "--config.ramp.csd=((0,0.5),)") == 0
     assert asked[0][1].ramp.csd == ((0, 0.5),)

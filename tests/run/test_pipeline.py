@@ -203,6 +203,12 @@ def test_going_on_in_the_second_stage_leaves_the_first_ones_products(two):
     picture.parent.mkdir(exist_ok=True)
     picture.touch()
     calls.clear()
+    (workdir / "evaluation.json").write_text('{"generate": {}}')
+    pipeline.do("train", config, workdir)  # stopped before the first one's figures
+    assert words(calls) == CHAIN
+    shutil.rmtree(workdir / "checkpoints" / "generate")
+    (workdir / "evaluation.json").write_text('{"pictures": {}}')
+    calls.clear()
     pipeline.do("train", config, workdir)
     assert words(calls) == CHAIN[4:]
 
@@ -239,6 +245,44 @@ def test_an_unfinished_extraction_is_no_start(two, tmp_path):
         ValueError, match=r"a finished extraction, got .* at step 1 of 2"
     ):
         pipeline.do("train", second, tmp_path / "other")
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_has_no_products(
+    house, config, tmp_path
+):
+    pipeline.do("train", config, tmp_path / "run")
+    for step in (tmp_path / "run" / "checkpoints" / "extract").glob("[0-9]*"):
+        shutil.rmtree(step)
+    house[0].clear()
+    with pytest.raises(ValueError, match="must hold a trained extract stage"):
+        pipeline.do("export", config, tmp_path / "run")
+    assert not house[0]
+
+
+def test_a_run_on_many_devices_is_exported_on_one(house, config, tmp_path):
+    pipeline.do("train", config, tmp_path / "run")
+    with config.unlocked():
+        config.run.devices = 1000
+    pipeline.do("export", config, tmp_path / "run")
+    assert words(house[0])[-1] == "export"
+
+
+def test_a_clip_that_has_become_another_one_is_refused(
+    house, config, tmp_path, monkeypatch
+):
+    with config.unlocked():
+        config.data.clip = "my_clip"
+    pipeline.do("train", config, tmp_path / "run")
+    pipeline.do("train", config, tmp_path / "run")
+    masks = np.zeros((3, 4, 4), bool)
+    masks[:, 0] = True
+    again = dataclasses.replace(tiny_clip(), masks=masks)
+    monkeypatch.setattr(pipeline, "read", lambda config: (again, lambda: None))
+    house[0].clear()
+    for job in ("train", "export"):
+        with pytest.raises(ValueError, match="got other frames, masks or cameras"):
+            pipeline.do(job, config, tmp_path / "run")
+    assert not house[0]
 
 
 def test_a_pose_needs_its_file(two):

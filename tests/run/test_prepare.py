@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from adreamer_jax.data.clip import read_clip
-from adreamer_jax.run.prepare import mask_sheet, prepare
+from adreamer_jax.run.prepare import check_unused, mask_sheet, prepare
 
 RECIPE = Path(__file__).parents[2] / "configs" / "prepare.py"
 
@@ -116,6 +116,19 @@ def test_mistakes_are_named_and_leave_nothing(config, film, key, value, message)
         prepare(config, film.parent / "run")
     assert not Path(config.data.clip).exists()
     assert not any(film.parent.glob("clips/.*"))
+
+
+def test_a_film_that_is_not_taken_whole_says_so(config, film, capsys):
+    config.prepare.most = 10
+    prepare(config, film.parent / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "goes on after the 0.4 s of which the clip is made (10 frames" in said
+
+
+def test_what_a_sequence_of_lab4d_does_not_need_is_refused(config, film):
+    config.prepare.masks = "masks"
+    with pytest.raises(ValueError, match=r"prepare\.masks must be left out"):
+        check_unused(config.prepare)
 
 
 def test_another_recipe_is_refused(tmp_path):

@@ -20,6 +20,37 @@ def test_a_size_follows_the_colon(path):
         recipe.load_recipe(f"{path}:huge")
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("configs/csd.py", ("configs/csd.py", "")),
+        ("csd:paper", ("csd", "paper")),
+        (r"C:\x\csd.py", (r"C:\x\csd.py", "")),
+        (r"C:\x\csd.py:paper", (r"C:\x\csd.py", "paper")),
+        ("at 12:30/csd.py:smoke", ("at 12:30/csd.py", "smoke")),
+    ],
+)
+def test_the_colon_of_a_drive_is_not_the_sizes(name, parts):
+    assert recipe.split_name(name) == parts
+
+
+def test_a_recipe_may_lie_in_a_folder_with_a_colon(tmp_path):
+    folder = tmp_path / "at 12:30"
+    folder.mkdir()
+    name = f"{write_recipe(folder)}:smoke"
+    assert recipe.load_recipe(name).run.steps == 2
+    assert recipe.recipe_name(name) == "toy-smoke"
+
+
+def test_file_names_tell_texts_apart():
+    assert recipe.slug("A red fox, walking!") == "a-red-fox-walking"
+    names = [
+        recipe.slug(text) for text in ("лиса", "狐狸", "медведь", "x" * 70, "x" * 71)
+    ]
+    assert names[0] == "лиса" and len(set(names)) == 5
+    assert all(0 < len(name) <= 60 for name in names) and recipe.slug("?!")
+
+
 def test_an_unknown_recipe_is_answered_with_ours():
     with pytest.raises(ValueError, match="must name a recipe file, got nowhere"):
         recipe.find_recipe("nowhere/x.py")

@@ -12,7 +12,12 @@ from adreamer_jax.run.recipe import load_recipe
 def recipe(**generate):
     second = dict(source="", run=dict(steps=5), prompt="a tiger") | generate
     return ConfigDict(
-        dict(run=dict(stage="extract", steps=10), loss=dict(rgb=1.0), generate=second)
+        dict(
+            data=dict(clip=""),
+            run=dict(stage="extract", steps=10),
+            loss=dict(rgb=1.0),
+            generate=second,
+        )
     )
 
 
@@ -41,6 +46,8 @@ def test_the_last_stage_that_ended_is_chosen(tmp_path):
     assert stages.chosen(config, tmp_path, "") == "generate"
     assert stages.chosen(config, tmp_path, "extract") == "extract"
     assert stages.finished(config, tmp_path, "generate")
+    assert stages.chosen(config, tmp_path, "", filmed=True) == "extract"
+    assert stages.chosen(recipe(source="x"), tmp_path, "", filmed=True) == "generate"
 
 
 def test_an_unfinished_stage_is_better_than_none(tmp_path):
@@ -69,6 +76,28 @@ def test_a_source_gives_all_that_the_second_recipe_does_not_say(tmp_path):
     )
     assert whole.generate.run.steps == 2 and "prompt" not in whole.generate
     assert stages.resolved(recipe()) == recipe()
+
+
+def test_a_source_decides_about_all_of_the_first_stage(tmp_path):
+    first = recipe().to_dict() | {"data": {"clip": "cat"}, "csd": {"groups": 2}}
+    (tmp_path / "config.json").write_text(json.dumps(first))
+    second = recipe(source=str(tmp_path)).unlock()
+    second.loss.rgb = (
+        9.0  # as configs/csd.py has it, which has a first stage of its own
+    )
+    whole = stages.resolved(second)
+    assert whole.data.clip == "cat" and whole.loss.rgb == 1.0 and whole.csd.groups == 2
+    second.data.clip = "dog"
+    with pytest.raises(ValueError, match="whose clip is cat, got dog"):
+        stages.resolved(second)
+
+
+def test_a_network_is_no_source(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"loss": {"mse": 1.0}}))
+    with pytest.raises(
+        ValueError, match=r"^generate\.source must be the work folder of"
+    ):
+        stages.resolved(recipe(source=str(tmp_path)))
 
 
 def test_a_source_of_an_older_version_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Videos hold the pictures and play in a browser."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -51,3 +53,9 @@ def test_floats_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be uint8"):
         write_video(clip() / 255.0, tmp_path / "a.mp4", 10.0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_video(clip(), Path("we:ird") / "a.mp4", 10.0)
+    assert len(read_video(path)) == len(clip())

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adreamer_jax.core.camera import project
+from adreamer_jax.core.camera import orbit, project
 from adreamer_jax.scene.pose import clip_cameras
 from adreamer_jax.systems.animatable import distill_views
 from tests.systems.small import FRAMES, small_recipe, small_scene
@@ -41,6 +41,30 @@ def test_views_aim_at_the_posed_ball_and_see_all_of_it(scene):
         ends = rays.origins + rays.far[..., None] * rays.directions
         inside = (ends > low - 1e-3) & (ends < high + 1e-3)
         assert np.all(inside[np.asarray(hit)])
+
+
+@pytest.mark.parametrize(
+    ("elevation", "shown"),
+    [(-25.0, False), (-15.0, True), (20.0, True), (45.0, True), (55.0, False)],
+)
+def test_a_clip_that_is_filmed_from_above_has_nothing_to_show(
+    scene, capsys, elevation, shown
+):
+    config = scene.config.copy_and_resolve_references()
+    config.csd.shown_deg = 8.0
+    config.data.views.elevation_deg = (-10.0, 40.0)
+    ones = jnp.ones(4)
+    camera = orbit(
+        jnp.arange(4.0), jnp.radians(elevation) * ones, 3.0 * ones, 0.7 * ones,
+        size=(8, 8),
+    ).camera_from_object  # fmt: skip
+    assert distill_views.showable(config, camera).tolist() == [shown] * 4
+    distill_views.warn_of_views(config, camera)
+    said = capsys.readouterr().err
+    assert ("of 100 % of the frames" in said) != shown
+    config.csd.shown_deg = 0.0  # nothing is to be shown
+    distill_views.warn_of_views(config, camera)
+    assert not capsys.readouterr().err
 
 
 def test_the_front_is_turned_by_the_recipe(scene):

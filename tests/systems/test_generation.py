@@ -236,11 +236,53 @@ def test_a_torn_joint_costs(extracted):
         ({"fit.every": -1}, "generate.fit.every must be at least 0, got -1"),
         ({"fit.reach": -0.1}, r"generate.fit.reach must be at least 0, got -0\.1"),
         ({"fit.scale": (1.1, 1.6)}, "generate.fit.scale must be a range about 1"),
+        ({"loss.opacity_entropy": 0.1}, "generate.loss.opacity_entropy must be 0"),
+        ({"csd.every": 2}, "generate.csd.every must be 1, got 2"),
+        ({"scene.bones.motion": "mlp"}, "skeleton must be 0 where nothing moves"),
     ],
 )
 def test_wrong_settings_are_answered_with_what_to_write(second, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         second(**changes)
+
+
+def test_every_weight_that_is_read_adds_a_term(extracted, tiny):
+    config = second_recipe()
+    config = config.copy_and_resolve_references().unlock()
+    for name in generation_losses.OWN_TERMS:
+        config.loss[name] = 1.0
+    state = tiny.start
+    _, metrics = generation_losses.generation_losses(
+        config, extracted.model, state.upkeep, extracted.skeleton, scale=1.0, count=8,
+        step=jnp.array(0), key=jax.random.key(0),
+    )  # fmt: skip
+    found = {name.removeprefix("loss/") for name in metrics if "/" in name}
+    assert set(generation_losses.OWN_TERMS) <= found
+
+
+def test_the_published_size_lets_the_skeletons_terms_move_something():
+    """There the network of time holds the bones: held still, nothing would follow."""
+    whole = load_recipe("csd.py:paper").unlock()
+    whole.generate.prompt = "a tiger"
+    config = generation.stage_config(whole)
+    generation.check(config)
+    moving = generation.begun(config, jnp.array(0.0))
+    assert config.scene.bones.motion == "mlp"
+    assert moving["motion"] * config.optimizer.rates["motion"] > 0
+
+
+def test_the_balls_lie_along_the_front_that_was_found(extracted, second):
+    front = jnp.radians(60.0)
+    plain, turned = second(), second(front=front)
+    balls = [
+        jax.jit(made.system.init)(jax.random.key(3), made.frozen).upkeep["aim"]
+        for made in (plain, turned)
+    ]
+    expected = generation.aims(
+        plain.config, extracted.model, jnp.asarray(STEPS), len(balls[1]), front
+    )["aim"]
+    np.testing.assert_allclose(balls[1], expected, atol=1e-5)
+    assert np.abs(balls[0] - balls[1]).max() > 1e-4
 
 
 def test_the_stage_recipe_is_the_first_one_with_its_own_sections_over_it():

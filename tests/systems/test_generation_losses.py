@@ -55,6 +55,30 @@ def test_points_on_the_surface_do_not_hold_the_model_by_their_place():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(pull))
 
 
+def test_steps_to_neighbors_do_not_follow_from_the_points_places(monkeypatch):
+    """One key for both would draw steps that go outward alone."""
+    seen = {}
+    config, model = small_recipe(), small_model(backbone="hash")
+    config.loss_numbers.surface = 0.0
+
+    def spy(field, pair, **rest):
+        seen["pair"] = pair
+        return signed_distance(field, pair, **rest), jnp.ones_like(pair)
+
+    monkeypatch.setattr(losses, "distance_with_normal", spy)
+    upkeep = {"occupancy": jnp.zeros((4, 4, 4), bool).at[1, 2, 1].set(True)}
+    config.loss_numbers.points = 2000
+    for name in config.loss:
+        config.loss[name] = 1.0 * (name in ("smooth", "eikonal"))
+    losses.generation_losses(
+        config, model, upkeep, None, scale=1.0, count=3, step=jnp.array(0),
+        key=jax.random.key(4),
+    )  # fmt: skip
+    here, nearby = np.split(np.asarray(seen["pair"]), 2)
+    joint = np.corrcoef(here.reshape(-1), (nearby - here).reshape(-1))[0, 1]
+    assert abs(joint) < 0.05
+
+
 def test_terms_of_the_clip_are_told_from_the_others():
     config = tiny_recipe()
     assert losses.compares_with_clip(config)

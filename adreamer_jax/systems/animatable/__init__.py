@@ -39,6 +39,7 @@ from adreamer_jax.systems.animatable.clipdata import (
 )
 from adreamer_jax.systems.animatable.distill import with_csd
 from adreamer_jax.systems.animatable.distill_judge import read_prior
+from adreamer_jax.systems.animatable.distill_views import warn_of_views
 from adreamer_jax.systems.animatable.front import best_front, find_front_at, start_front
 from adreamer_jax.systems.animatable.losses import extraction_losses
 from adreamer_jax.systems.animatable.model import Model
@@ -98,6 +99,7 @@ def make(
             config, clip.prompt, prior, pins=Path(cache) / "prior.json"
         )
         frozen |= arrays
+        warn_of_views(config, start.camera_from_object)
     optimizer = make_optimizer(config, partial(bones_later, config))
     draw = make_draw(config, count)
     surfaces = Surfaces(config, count)

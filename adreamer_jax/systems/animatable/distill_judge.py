@@ -69,6 +69,11 @@ def read_prior(
             "of its views can complete the others: write --config.csd.shown_deg=0"
         )
     words = (config.prompt or prompt) + config.prompt_suffix
+    if not words.strip():
+        raise ValueError(
+            "the prior must be told what is to be seen, got no words in the clip or "
+            'the recipe; write --config.prompt="a red fox walking"'
+        )
     more = {name: words + suffix for name, suffix in suffixes.items()}
     return prior, prior_arrays(
         prior, weights, negative=config.negative_prompt, prompt=words, **more

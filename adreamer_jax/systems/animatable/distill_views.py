@@ -8,11 +8,13 @@ same samples. Letters: v views, r rays.
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adreamer_jax.core.camera import (
     camera_rays,
@@ -90,6 +92,43 @@ def sample_views(
     camera = seen_from(seen, turn, aim[:3], aim[3])
     seen = with_size(seen, (prior.image_size, prior.image_size))
     return Views(camera, seen, time, box)
+
+
+def showable(
+    config: Any, camera_from_object: Float[np.ndarray, "t 4 4"]
+) -> Float[np.ndarray, "t"]:
+    """Which of the clip's first cameras stand where views can be shown to the prior.
+
+    It looks from `data.views.elevation_deg` alone; a clip filmed from higher up or
+    farther below has no view near any of its own. The object is at the origin.
+    """
+    numbers = config.data.views
+    turn = facing(
+        jnp.asarray(numbers.up, jnp.float32), jnp.radians(numbers.azimuth_offset_deg)
+    )
+    cameras = np.asarray(camera_from_object, np.float64)
+    places = -np.einsum("tji,tj->ti", cameras[:, :3, :3], cameras[:, :3, 3])
+    height = places @ np.asarray(turn[1]) / np.linalg.norm(places, axis=-1)
+    elevation = np.degrees(np.arcsin(np.clip(height, -1.0, 1.0)))
+    low, high = numbers.elevation_deg
+    reach = config.csd.shown_deg
+    return (elevation > low - reach) & (elevation < high + reach)
+
+
+def warn_of_views(config: Any, camera_from_object: Float[np.ndarray, "t 4 4"]) -> None:
+    """Say so where the prior cannot be shown what the clip's cameras have seen."""
+    if config.csd.shown_deg == 0:
+        return
+    share = float(np.mean(showable(config, camera_from_object)))
+    if share < 0.5:
+        low, high = config.data.views.elevation_deg
+        print(
+            f"of {100 * (1 - share):.0f} % of the frames the camera looks from outside "
+            f"of {low:g} to {high:g} degrees of elevation, where the prior knows "
+            "animals: there distillation has no say. Another prior may know more: "
+            "--config.data.views.elevation_deg",
+            file=sys.stderr,
+        )
 
 
 def occupied_box(grid: Array) -> Float[Array, "2 3"]:

@@ -41,6 +41,7 @@ from adreamer_jax.systems.animatable.generation_fit import (
     take_set,
 )
 from adreamer_jax.systems.animatable.generation_losses import (
+    READ_TERMS,
     clip_terms_only,
     compares_with_clip,
     generation_losses,
@@ -108,9 +109,9 @@ def make_generation(
     def init(key: Key, frozen: dict) -> TrainState:
         fresh = base.init(key, frozen)
         model: Params = begin(config, frozen["extracted"], fresh.params)
-        upkeep = fresh.upkeep | extracted_aims(config, frozen["extracted"], count)
-        if front is not None:
-            upkeep |= {"front": jnp.asarray(front)}
+        found = {} if front is None else {"front": jnp.asarray(front)}
+        balls = extracted_aims(config, frozen["extracted"], count, **found)
+        upkeep = fresh.upkeep | balls | found
         if judge is not None and config.fit.steps > 0:
             drawn = config.fit.rings * judge.num_views
             side = config.csd.resolution
@@ -178,6 +179,26 @@ def check(config: Any) -> None:
                 f"generate.fit.{name} must be at least {least}, got "
                 f"{config.fit[name]}; write --config.generate.fit.{name}={least}"
             )
+    for name, weight in config.loss.items():
+        if weight > 0 and name not in READ_TERMS:
+            raise ValueError(
+                f"generate.loss.{name} must be 0, got {weight}: that term is of the "
+                f"first stage; this one has {', '.join(READ_TERMS)}"
+            )
+    if config.csd.every != 1:
+        raise ValueError(
+            f"generate.csd.every must be 1, got {config.csd.every}: here the prior is "
+            "asked in every step; write --config.generate.csd.every=1"
+        )
+    if config.scene.bones.motion == "mlp" and config.optimizer.starts.motion >= 1.0:
+        for name in ("skeleton", "bone"):
+            if config.loss[name] > 0:
+                raise ValueError(
+                    f"generate.loss.{name} must be 0 where nothing moves the bones, "
+                    f"got {config.loss[name]}: with scene.bones.motion=mlp the network "
+                    "of time holds their rest places, too; write "
+                    "--config.generate.optimizer.starts.motion=0.0"
+                )
     if not config.prompt.strip():
         raise ValueError(
             "generate.prompt must say what to make, got nothing; write "
@@ -291,10 +312,12 @@ def asked(
     return jax.lax.cond(fit_due(config, state.step), fit, distill)
 
 
-def extracted_aims(config: Any, extracted: Model, count: int) -> dict[str, Array]:
-    """Balls of the finished extraction: followed by the prior's cameras, a new object
-    that is to fill the picture would grow without end."""
-    return aims(config, extracted, jnp.asarray(config.run.steps), count)
+def extracted_aims(
+    config: Any, extracted: Model, count: int, front: Array | None = None
+) -> dict[str, Array]:
+    """Balls about the extracted model, as this stage draws it: followed by the prior's
+    cameras, a new object that is to fill the picture would grow without end."""
+    return aims(config, extracted, jnp.asarray(config.run.steps), count, front)
 
 
 def refresh(config: Any, count: int, model: Model, step: Array) -> tuple[Array, Array]:

@@ -33,6 +33,11 @@ from adreamer_jax.systems.animatable.model import (
 from adreamer_jax.types import Array, Bool, Float, Key, Metrics, Rigid
 
 CLIP_TERMS = ("rgb", "mask", "flow", "feature", "match", "cycle", "visibility")
+OWN_TERMS = (
+    *("skeleton", "bone", "bone_skin", "eikonal", "smooth", "color_smooth", "tear"),
+    *("neighbor", "gauge", "bone_smooth"),
+)
+READ_TERMS = ("csd", *OWN_TERMS, *CLIP_TERMS)
 REACH = 0.15  # in field space, of a step to the surface
 
 
@@ -98,14 +103,15 @@ def generation_losses(
     """
     now = moment(config, model, step)
     weights = {name: value for name, value in config.loss.items() if value > 0}
-    points = occupied_points(upkeep["occupancy"], config.loss_numbers.points, key)
+    point_key, step_key, tear_key = jax.random.split(key, 3)
+    points = occupied_points(upkeep["occupancy"], config.loss_numbers.points, point_key)
     terms: dict[str, Array] = {}
-    terms |= _shape_terms(config, model, now, points, key, weights)
+    terms |= _shape_terms(config, model, now, points, step_key, weights)
     terms |= _bone_terms(model, now, points, weights)
     if "tear" in weights:
-        seed = jax.random.fold_in(key, 2)
-        terms["tear"] = tear(config, model, upkeep, now, count, seed)
-    terms |= _motion_terms(model, now, skeleton, scale, count, weights)
+        terms["tear"] = tear(config, model, upkeep, now, count, tear_key)
+    tie = config.loss_numbers.tie
+    terms |= _motion_terms(model, now, skeleton, scale, count, weights, tie=tie)
     total = jnp.zeros(())
     for name, value in terms.items():
         total = total + weights[name] * ramp(_knots(config, name), now.progress) * value
@@ -129,7 +135,7 @@ def _shape_terms(
     terms: dict[str, Array] = {}
     number = round(config.loss_numbers.surface * len(points))
     points = jnp.concatenate([on_surface(model, now, points[:number]), points[number:]])
-    step = jax.random.normal(jax.random.fold_in(key, 1), points.shape)
+    step = jax.random.normal(key, points.shape)
     step = config.loss_numbers.smooth_distance * step
     pair = jnp.concatenate([points, jnp.clip(points + step, -1.0, 1.0)])
     if "eikonal" in weights or "smooth" in weights:
@@ -205,6 +211,8 @@ def _motion_terms(
     scale: float,
     count: int,
     weights: dict[str, float],
+    *,
+    tie: float,
 ) -> dict[str, Array]:
     """The skeleton holds in every frame of the motion (L_skel), and moves smoothly."""
     terms: dict[str, Array] = {}
@@ -219,7 +227,7 @@ def _motion_terms(
         pose = Rigid(pose.rotation, pose.translation * scale)
         terms["skeleton"] = skeleton_loss(skeleton, pose)
     if "neighbor" in asked:
-        joined = joined_bones(model, now)
+        joined = joined_bones(model, now, tie=tie)
         terms["neighbor"] = regularize.neighbor_loss(motion, centers, joined)
     if "gauge" in asked:
         terms["gauge"] = regularize.gauge_loss(motion, centers)

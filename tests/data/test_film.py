@@ -1,4 +1,4 @@
-"""Films come in turned, uneven, large or broken; masks follow what moves."""
+"""Films come in turned, uneven, large or broken."""
 
 import struct
 from fractions import Fraction
@@ -8,17 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adreamer_jax.data.prepare import (
-    evenly,
-    first_mask,
-    fit_size,
-    follow_mask,
-    grown,
-    large_parts,
-    read_film,
-    read_masks,
-    whole,
-)
+from adreamer_jax.data.film import evenly, fit_size, read_film
 
 HEIGHT, WIDTH = 32, 64
 PICTURE = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
@@ -114,8 +104,10 @@ def test_pictures_are_read_in_the_order_of_their_numbers(tmp_path):
 
 def test_pictures_are_shrunk_and_never_enlarged(tmp_path):
     folder = save_pictures(tmp_path / "shots", 3)
-    film = read(folder, longest=16)
-    assert film.images.shape[1:3] == (8, 16) and film.source_size == (HEIGHT, WIDTH)
+    film = read(folder, longest=32)
+    assert film.images.shape[1:3] == (16, 32) and film.source_size == (HEIGHT, WIDTH)
+    with pytest.raises(ValueError, match=r"at least 16 pixels .* got 16 x 8 of a film"):
+        read(folder, longest=16)
     np.testing.assert_array_equal(film.images[0, 1, 1], [220, 40, 40])
     assert read(folder, longest=500).images.shape[1:3] == (HEIGHT, WIDTH)
     assert fit_size((1080, 1920), 256) == (144, 256)
@@ -130,6 +122,35 @@ def test_a_picture_turned_by_its_camera_stands_upright(tmp_path):
     film = read(folder)
     assert film.images.shape[1:3] == (WIDTH, HEIGHT)
     assert film.images[0, 8, -8, 0] > 150 > film.images[0, 8, 8, 0]
+
+
+def test_grays_of_sixteen_bits_keep_their_upper_half(tmp_path):
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    gray = np.linspace(0, 65535, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    Image.fromarray(gray.astype(np.uint16)).save(folder / "0.png")
+    film = read(folder)
+    assert film.images[0, 0, 0].tolist() == [0] * 3
+    assert film.images[0, -1, -1].tolist() == [255] * 3
+    middle = int(film.images[0, HEIGHT // 2, 0, 0])
+    assert abs(middle - 128) <= 1
+    Image.fromarray(gray.astype(np.float32)).save(folder / "1.tif")
+    with pytest.raises(ValueError, match="8 or 16 bits a color, got floating point"):
+        read(folder)
+
+
+def test_names_with_odd_signs(tmp_path):
+    path = write_video(tmp_path / "ä.mp4", range(0, 300, 100))
+    assert len(read(path.rename(tmp_path / "12:30.mp4")).images) == 3
+    save_pictures(tmp_path / "fox", 3, pattern="fox²_{}.png")
+    assert len(read(tmp_path / "fox").images) == 3
+
+
+def test_a_film_that_goes_on_says_so(tmp_path):
+    path = write_video(tmp_path / "a.mp4", range(0, 1000, 100))
+    assert not read(path).goes_on and not read(path, most=10).goes_on
+    assert read(path, most=4).goes_on
+    assert not read(path, most=4, stop=0.4).goes_on
 
 
 def nothing(path):
@@ -176,100 +197,3 @@ def test_broken_films_are_named(tmp_path, make, message):
     make(path)
     with pytest.raises(ValueError, match=message):
         read(path)
-
-
-def test_given_masks_are_found_for_the_frames_that_were_taken(tmp_path):
-    film = read(save_pictures(tmp_path / "shots", 6), start=1 / 24, stop=4 / 24)
-    assert film.indices == [1, 2, 3]
-    masks = tmp_path / "masks"
-    masks.mkdir()
-    for i in range(6):
-        picture = np.zeros((HEIGHT, WIDTH), np.uint8)
-        picture[:, : 8 * (i + 1)] = 255
-        Image.fromarray(picture).save(masks / f"{i}.png")
-    found, complete = read_masks(masks, film)
-    assert complete
-    assert found.sum((1, 2)).tolist() == [HEIGHT * 8 * (i + 1) for i in (1, 2, 3)]
-    first, complete = read_masks(masks / "4.png", film)
-    assert not complete and first.sum() == HEIGHT * 40
-
-
-def test_masks_by_palette_and_wrong_masks(tmp_path):
-    film = read(save_pictures(tmp_path / "shots", 2), longest=32)
-    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    labels[8:16] = 1
-    picture = Image.fromarray(labels, "P")
-    picture.putpalette([0, 0, 0, 30, 0, 0])
-    picture.save(tmp_path / "palette.png")
-    found, _ = read_masks(tmp_path / "palette.png", film)
-    assert found.shape == (1, 16, 32) and found.sum() == 4 * 32
-    Image.fromarray(labels[:-1]).save(tmp_path / "small.png")
-    with pytest.raises(ValueError, match="must have the frames' size"):
-        read_masks(tmp_path / "small.png", film)
-    Image.fromarray(0 * labels).save(tmp_path / "black.png")
-    with pytest.raises(ValueError, match="got an empty mask"):
-        read_masks(tmp_path / "black.png", film)
-    with pytest.raises(ValueError, match="one picture of the first frame or a folder"):
-        read_masks(tmp_path / "none", film)
-
-
-def moving_blob(count=9):
-    """A speckled warm disc that moves over a speckled cold ground, and its masks."""
-    rng = np.random.default_rng(0)
-    x, y = np.meshgrid(np.arange(96) + 0.5, np.arange(72) + 0.5)
-    coat = np.clip([190, 120, 60] + 25 * rng.normal(size=(72, 96, 1)), 0, 255)
-    ground = np.clip([60, 90, 130] + 25 * rng.normal(size=(72, 96, 1)), 0, 255)
-    images, masks = [], []
-    for i in range(count):
-        mask = np.hypot(x - 34 - 3 * i, y - 36) < 18
-        moved = np.roll(coat, 3 * i, 1)
-        images.append(np.where(mask[..., None], moved, ground).astype(np.uint8))
-        masks.append(mask)
-    return np.stack(images), np.stack(masks)
-
-
-def overlap(first, second):
-    return (first & second).sum() / (first | second).sum()
-
-
-def test_an_object_is_cut_out_of_its_box_and_followed():
-    images, masks = moving_blob()
-    for box in (None, (12.0, 14.0, 56.0, 58.0)):
-        found = first_mask(images[0], box)
-        assert overlap(found, masks[0]) > 0.95
-    followed = follow_mask(images, found)
-    assert min(map(overlap, followed, masks)) > 0.9
-
-
-def test_following_is_the_same_every_time():
-    images, masks = moving_blob(4)
-    runs = [follow_mask(images, masks[0]) for _ in range(2)]
-    np.testing.assert_array_equal(*runs)
-
-
-def test_a_lost_frame_keeps_what_the_flow_says():
-    images, masks = moving_blob(5)
-    images[3] = 128  # the camera's flash
-    followed = follow_mask(images, masks[0])
-    assert overlap(followed[3], masks[2]) > 0.4
-
-
-@pytest.mark.parametrize("box", [(5.0, 5, 6, 6), (0.0, 0, 96, 72), (90.0, 5, 20, 30)])
-def test_useless_boxes_are_refused(box):
-    with pytest.raises(ValueError, match="left, top, right, bottom"):
-        first_mask(moving_blob(1)[0][0], box)
-
-
-def test_an_object_like_its_ground_is_refused():
-    with pytest.raises(ValueError, match="must differ from the ground"):
-        first_mask(np.full((40, 40, 3), 90, np.uint8))
-
-
-def test_masks_lose_specks_and_pinholes():
-    mask = np.zeros((60, 60), bool)
-    mask[10:50, 10:50] = True
-    rough = mask.copy()
-    rough[30, 30], rough[2, 2] = False, True
-    np.testing.assert_array_equal(whole(rough), mask)
-    assert not large_parts(np.zeros((5, 5), bool), 0.1).any()
-    assert grown(mask, 0.02).sum() > mask.sum()
