@@ -75,7 +75,7 @@ def default() -> ConfigDict:
             share=0.35,  # slots for samples near the object, of all samples
             memory_mb=256.0,  # for rendering with gradient; decides the chunk of rays
             # distance to the clean estimate ("x0", or "sds" with its weight), or
-            # "caption": only what the prompt adds to the estimate
+            # "caption": only what the prompt adds to it, without chain and rescale
             form="x0",
             chain=1,  # DDIM steps to the clean estimate
             # above 0: views no farther than this from where the clip's cameras looked

@@ -129,9 +129,17 @@ def test_only_a_prior_that_may_be_shown_views_is(scene):
     config.csd.shown_deg = 20.0
     with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with the prior"):
         distill_judge.read_prior(config, "a fox", (scene.prior, None))
-    config.csd.form = "caption"
-    with pytest.raises(ValueError, match=r"csd\.shown_deg must be 0 with csd\.form"):
-        distill_judge.check_csd(config)
+    for form in ("caption", "sds"):
+        config.csd.form = form
+        with pytest.raises(ValueError, match=rf"must be 0 with csd\.form={form}"):
+            distill_judge.check_csd(config)
+
+
+def test_a_prior_is_told_what_is_to_be_seen(scene):
+    config = scene.config.copy_and_resolve_references()
+    config.prompt, config.prompt_suffix = "", " "
+    with pytest.raises(ValueError, match="must be told what is to be seen"):
+        distill_judge.read_prior(config, "", (scene.prior, None))
 
 
 def test_the_recipe_decides_whether_views_are_judged_apart(scene):

@@ -92,10 +92,11 @@ def check_csd(config: Any) -> None:
                 f"csd.{name} must be one of {', '.join(allowed)}, got "
                 f"{numbers[name]}; write --config.csd.{name}={allowed[0]}"
             )
-    if numbers.shown_deg > 0 and numbers.form == "caption":
+    if numbers.shown_deg > 0 and numbers.form != "x0":
         raise ValueError(
-            f"csd.shown_deg must be 0 with csd.form=caption, got {numbers.shown_deg}; "
-            "write --config.csd.form=x0"
+            f"csd.shown_deg must be 0 with csd.form={numbers.form}, got "
+            f"{numbers.shown_deg}: views are completed by their clean estimates; write "
+            "--config.csd.form=x0"
         )
     for name in ("groups", "every", "resolution", "thinning", "samples", "chain"):
         if numbers[name] < 1:
