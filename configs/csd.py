@@ -2,7 +2,7 @@
 
     python main.py --config=configs/csd.py
     python main.py --config=configs/csd.py --config.data.clip=my_clip \
-        --config.prompt="a corgi" --config.generate.prompt="a tiger"
+        --config.prompt="a dog" --config.generate.prompt="a tiger"
     python main.py --config=configs/csd.py:paper --config.data.clip=my_clip \
         --config.prompt="a corgi" --config.generate.prompt="a tiger"
 

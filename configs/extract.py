@@ -60,7 +60,7 @@ def default() -> ConfigDict:
     config.prior = ConfigDict(
         dict(
             name="",  # folder, .pt file, hub name or "mvdream"; empty: the embedded one
-            revision="",  # commit of the hub; empty: the newest
+            revision="",  # commit of the hub; empty: the newest, kept from then on
             dtype="float32",  # or "bfloat16", "float16"
             view_attention=True,  # the views of a group are judged as one scene
         )

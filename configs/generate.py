@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from adreamer_jax.run.recipe import load_recipe
 
 _PROMPTS = (
-    "a red fox", "a gray wolf", "a brown bear", "a tiger", "a zebra", "a white sheep",
+    "a red fox", "a gray rhino", "a brown bear", "a tiger", "a zebra", "a white sheep",
     "a brown horse", "an elephant", "a giraffe", "a pink pig", "a black cat",
     "a green crocodile", "a camel", "a rabbit", "a lion", "a cow",
 )  # fmt: skip

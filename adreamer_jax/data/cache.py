@@ -1,7 +1,8 @@
 """Arrays that take long to compute, kept in files beside a run.
 
-A file is named by the content hash of all that its arrays depend on, so it is never out
-of date. It appears whole or not at all, and a damaged one is computed anew.
+A file is named by the content hash of the inputs and settings that its arrays depend
+on; who changes how they are computed changes a setting with it (`flow.RECIPE`). It
+appears whole or not at all, and a damaged one is computed anew.
 """
 
 import hashlib

@@ -93,6 +93,11 @@ def _attend(
         "...qd,...kd->...qk", query, key, preferred_element_type=jnp.float32
     )
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    mixed = jnp.einsum("...qk,...kd->...qd", weights.astype(value.dtype), value)
+    mixed = jnp.einsum(
+        "...qk,...kd->...qd",
+        weights.astype(value.dtype),
+        value,
+        preferred_element_type=jnp.float32,  # the sum of 4096 values overflows float16
+    )
     # Dividing after the second product saves a pass over the logits.
-    return mixed / weights.sum(-1, keepdims=True).astype(value.dtype)
+    return (mixed / weights.sum(-1, keepdims=True)).astype(value.dtype)

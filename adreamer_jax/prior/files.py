@@ -25,7 +25,8 @@ from adreamer_jax.prior.tree import State
 
 PUBLISHED = {"mvdream": "ashawkey/mvdream-sd2.1-diffusers"}
 # Configs, tokenizers and safetensors: never code, never pickles.
-_WANTED = ("*.json", "*/*.json", "*/*.safetensors", "*/merges.txt")
+PRIOR_FILES = ("*.json", "*/*.json", "*/*.safetensors", "*/merges.txt")
+CLIP_FILES = ("*.json", "*.safetensors", "merges.txt")  # a lone CLIP lies at the top
 
 
 def find_folder(
@@ -34,13 +35,15 @@ def find_folder(
     revision: str | None = None,
     pins: Path | None = None,
     tell: Callable[[str], None] = print,
+    files: Sequence[str] = PRIOR_FILES,
 ) -> Path:
-    """Where a prior's files lie: a path of this machine, or a download from the hub.
+    """Where a model's files lie: a path of this machine, or a download from the hub.
 
     A path always wins. ``mvdream`` stands for its published folder. ``revision`` is a
     commit of the hub, so that the same files come next year. Without one the newest
     commit is looked up once, told, and written into the JSON file ``pins``
-    ({hub name: commit}); whoever passes that file again gets the same commit.
+    ({hub name: commit}); whoever passes that file again gets the same commit. Only
+    ``files`` are fetched.
     """
     if Path(name).exists():
         return Path(name)
@@ -54,7 +57,7 @@ def find_folder(
             f"of the Hugging Face hub, got {name}; check the path"
         )
     pinned = read_pins(pins).get(hub_name) if pins else None
-    folder = _download(hub_name, revision or pinned)
+    folder = _download(hub_name, revision or pinned, files)
     if is_commit(folder.name) and not revision:
         tell(_pin(hub_name, folder.name, pins))
     return folder
@@ -89,15 +92,13 @@ def _pin(name: str, commit: str, pins: Path | None) -> str:
     return f"{line}, which {pins} keeps for the next run"
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, files: Sequence[str]) -> Path:
     """The hub's folder in the local cache, fetched only where it is not there yet."""
     from huggingface_hub import errors, snapshot_download
 
     advice = "download the folder elsewhere and give its path as prior.name"
     try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=list(_WANTED)
-        )
+        folder = snapshot_download(name, revision=revision, allow_patterns=list(files))
     except errors.GatedRepoError as error:
         raise ValueError(
             f"{name} must be open to you, got a gated model; accept its terms on its "
@@ -317,11 +318,17 @@ def split_ldm(state: Mapping[str, np.ndarray]) -> dict[str, State]:
 
 
 def read_tokenizer(
-    folder: Path, *, length: int, vocabulary: int
+    folder: Path,
+    *,
+    length: int,
+    vocabulary: int,
+    tell: Callable[[str], None] | None = None,
 ) -> Callable[[Sequence[str]], np.ndarray]:
     """A function from texts to ids [n, length], padded and cut as the model expects.
 
     What stands in the padding (the end token, or "!") is said by the folder's files.
+    ``tell`` hears, once each, which words the model does not know and which texts it
+    does not read to their end.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -340,7 +347,13 @@ def read_tokenizer(
             "copy them from the model's page"
         ) from error
 
+    told: set[str] = set()
+
     def tokenize(texts: Sequence[str]) -> np.ndarray:
+        for line in _unread(tokenizer, texts, length) if tell else ():
+            if tell and line not in told:
+                told.add(line)
+                tell(line)
         rows = tokenizer(
             list(texts),
             padding="max_length",
@@ -357,3 +370,23 @@ def read_tokenizer(
         return ids
 
     return tokenize
+
+
+def _unread(tokenizer: Any, texts: Sequence[str], length: int) -> list[str]:
+    """A sentence about each text that the model would not read as it stands."""
+    unknown, lines = tokenizer.unk_token_id, []
+    if unknown == tokenizer.eos_token_id:  # as CLIP's, which can spell any word
+        unknown = None
+    for text in texts:
+        ids = tokenizer(text)["input_ids"]
+        if len(ids) > length:
+            lines.append(f"'{text}' is longer than the {length} tokens that are read")
+        words = text.split() if unknown is not None and unknown in ids else []
+        strange = [w for w in words if unknown in tokenizer(w)["input_ids"]]
+        if strange:
+            lines.append(
+                f"the words {', '.join(strange)} in '{text}' mean nothing to this "
+                "network, which has never read them; say it with others, or take "
+                "another prior or judge"
+            )
+    return lines

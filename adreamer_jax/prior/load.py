@@ -140,7 +140,7 @@ def _load(path: Path, dtype: Any, tell: Callable) -> tuple[Prior, Params]:
     """Read one prior after saying how much memory it takes."""
     describe = _from_file if path.is_file() else _from_folder
     try:
-        prior, parts = describe(path, dtype)
+        prior, parts = describe(path, dtype, tell)
     except (KeyError, TypeError) as error:  # a config.json of another kind of network
         raise ValueError(
             f"the configs of {path} must be those of a UNet, a CLIP text encoder and "
@@ -182,7 +182,9 @@ def _count(number: int) -> str:
     return f"{number / 1e6:.3g} M"
 
 
-def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
+def _from_folder(
+    folder: Path, dtype: Any, tell: Callable
+) -> tuple[Prior, dict[str, _Part]]:
     """A prior in the layout of diffusers."""
     index = read_config(folder, "model_index.json")
     unet_settings = read_config(folder / "unet")
@@ -200,7 +202,7 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     settings = read_config(folder / "scheduler", "scheduler_config.json")
     shared = dict(
         name=folder.name if not is_commit(folder.name) else folder.parents[1].name,
-        tokenize=_tokenizer(folder / "tokenizer", text),
+        tokenize=_tokenizer(folder / "tokenizer", text, tell),
         embed_text=partial(_embed_text, text),
         trained=read_schedule(settings),
         is_random=bool(index.get("is_random", False)),
@@ -217,16 +219,21 @@ def _from_folder(folder: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
         side = unet_settings.get("image_size") or unet_settings.get("sample_size", 32)
         size = index.get("image_size", side * 2 ** (levels - 1))
         space = _latent_space(vae, size, dtype)
+    elif "vae" in index:
+        raise ValueError(
+            f"{folder} must hold vae/, which its model_index.json names, got no such "
+            "folder; copy all folders of the model"
+        )
     else:
         space = _pixel_space(
-            index.get("image_size", unet_settings.get("image_size")),
-            index.get("pixel_block", 1),
-            network.channels,
+            index.get("image_size"), index.get("pixel_block", 1), network.channels
         )
     return _assemble(network, **shared, **space), parts
 
 
-def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
+def _from_file(
+    path: Path, dtype: Any, tell: Callable
+) -> tuple[Prior, dict[str, _Part]]:
     """A prior in one original torch file, with ``tokenizer/`` beside it.
 
     The sizes are the published ones unless a ``config.json`` beside it says others.
@@ -253,7 +260,7 @@ def _from_file(path: Path, dtype: Any) -> tuple[Prior, dict[str, _Part]]:
     prior = _assemble(
         network,
         name=path.stem,
-        tokenize=_tokenizer(path.parent / "tokenizer", text),
+        tokenize=_tokenizer(path.parent / "tokenizer", text, tell),
         embed_text=partial(_embed_text, text),
         trained=make_schedule(),
         is_random=False,
@@ -357,9 +364,9 @@ def _check_channels(vae: VaeConfig, network: _Network) -> None:
         )
 
 
-def _tokenizer(folder: Path, text: TextConfig) -> Callable:
+def _tokenizer(folder: Path, text: TextConfig, tell: Callable) -> Callable:
     length, vocabulary = text.max_position_embeddings, text.vocab_size
-    return read_tokenizer(folder, length=length, vocabulary=vocabulary)
+    return read_tokenizer(folder, length=length, vocabulary=vocabulary, tell=tell)
 
 
 def _embed_text(config: TextConfig, weights: Params, ids: Array) -> Array:
@@ -472,6 +479,12 @@ def read_schedule(settings: dict[str, Any]) -> Schedule:
             "trained_betas must be absent, got a list; only schedules by formula are "
             "read"
         )
+    for name in ("rescale_betas_zero_snr", "thresholding"):
+        if settings.get(name):
+            raise ValueError(
+                f"{name} must be false in scheduler_config.json, got {settings[name]}: "
+                "that schedule is not known here; take a model without it"
+            )
     return make_schedule(
         kind=settings.get("beta_schedule", "linear"),
         start=settings.get("beta_start", 0.0001),

@@ -143,9 +143,13 @@ def timesteps(schedule: Schedule, count: int) -> Int[np.ndarray, " count"]:
             f"the number of sampling steps must be in 1 ... {total}, got {count}; "
             "30 is usual"
         )
-    return (np.arange(count)[::-1] * (total // count) + schedule.steps_offset).astype(
-        np.int32
-    )
+    chosen = np.arange(count)[::-1] * (total // count) + schedule.steps_offset
+    if chosen[0] >= total:
+        raise ValueError(
+            f"the number of sampling steps must leave room for the schedule's offset "
+            f"of {schedule.steps_offset}, got {count} of {total}; 30 is usual"
+        )
+    return chosen.astype(np.int32)
 
 
 def _previous_share(schedule: Schedule, t_before: Int[Array, ""]) -> Array:

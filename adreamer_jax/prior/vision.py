@@ -362,8 +362,8 @@ def dino_shapes(config: DinoConfig) -> Params:
 def prepare_clip(image: Float[Array, "b h w 3"], size: int) -> Float[Array, "b s s 3"]:
     """A picture in [0, 1] as CLIP wants it: short side resized, center cut out."""
     batch, height, width, _ = image.shape
-    scale = size / min(height, width)
-    shape = (max(size, round(height * scale)), max(size, round(width * scale)))
+    short = min(height, width)
+    shape = (size * height // short, size * width // short)  # as transformers rounds
     resized = jax.image.resize(image, (batch, *shape, 3), "bicubic", antialias=True)
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     cut = resized[:, top : top + size, left : left + size]

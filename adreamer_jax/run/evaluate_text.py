@@ -190,7 +190,7 @@ def evaluate_text(
         return None
     asset = system.asset(state, frozen)
     videos, agreement = pictures_of(system, state, frozen, asset, side=side, most=most)
-    clip = load_judge(judge)
+    clip = load_judge(judge, pins=Path(workdir) / "prior.json", tell=say)
     figures = [scores(clip, {prompt: video}, among=among) for video in videos.values()]
     numbers = [k for k, v in figures[0].items() if isinstance(v, float)]
     out = figures[0] | {k: float(np.mean([f[k] for f in figures])) for k in numbers}

@@ -8,6 +8,7 @@ first reported; here it is the likeness of consecutive frames.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from adreamer_jax.prior.files import (
+    CLIP_FILES,
     find_folder,
+    is_commit,
     read_config,
     read_state,
     read_tokenizer,
@@ -46,12 +49,31 @@ class Judge(NamedTuple):
     of_pictures: Callable  # (pictures [n, h, w, 3] in [0, 1]) -> [n, p], of length one
 
 
-def load_judge(name: str = "", *, dtype: Any = jnp.float32) -> Judge:
-    """The CLIP of a folder or hub name; without a name the embedded one."""
-    folder = find_folder(str(embedded_judge()) if not name else name)
+def load_judge(
+    name: str = "",
+    *,
+    dtype: Any = jnp.float32,
+    pins: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Judge:
+    """The CLIP of a folder or hub name; without a name the embedded one.
+
+    ``pins`` keeps which version of a downloaded one was taken; ``tell`` hears that, and
+    what of a text the judge cannot read.
+    """
+    folder = find_folder(
+        name or str(embedded_judge()),
+        pins=pins,
+        tell=tell or (lambda line: None),
+        files=CLIP_FILES,
+    )
     config = clip_config(read_config(folder))
-    length = config.text.max_position_embeddings
-    tokenize = read_tokenizer(folder, length=length, vocabulary=config.text.vocab_size)
+    tokenize = read_tokenizer(
+        folder,
+        length=config.text.max_position_embeddings,
+        vocabulary=config.text.vocab_size,
+        tell=tell,
+    )
     params = read_part(
         partial(_parameters, folder),
         clip_shapes(config),
@@ -62,7 +84,7 @@ def load_judge(name: str = "", *, dtype: Any = jnp.float32) -> Judge:
     prepare = lambda x: prepare_clip(x, config.vision.image_size)
     see = jax.jit(lambda weights, x: clip_image(config, weights, prepare(x)))
     return Judge(
-        name=folder.name,
+        name=name if is_commit(folder.name) else folder.name,
         of_texts=lambda texts: _chunked(partial(read, params), tokenize(list(texts))),
         of_pictures=lambda x: _chunked(partial(see, params), np.asarray(x, np.float32)),
     )
@@ -135,6 +157,10 @@ def clip_t(frames: Float[np.ndarray, "t p"]) -> float:
     return float(100.0 * np.mean(np.sum(frames[1:] * frames[:-1], axis=-1)))
 
 
+def _meaning(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower())) - {"a", "an", "the"}
+
+
 def scores(
     judge: Judge,
     videos: dict[str, Float[np.ndarray, "t h w 3"]],
@@ -144,10 +170,16 @@ def scores(
 ) -> dict[str, Any]:
     """All figures of scenes by their prompt, each a row of pictures in order.
 
-    R-Precision ranks the scenes' prompts together with the texts ``among``.
+    R-Precision ranks the scenes' prompts together with the texts ``among``, but for
+    those that say less or more of the same and would be as true ("a tiger" beside "a
+    tiger walking").
     """
     prompts = list(videos)
-    texts = prompts + [text for text in among if text not in videos]
+    meant = [_meaning(prompt) for prompt in prompts]
+    other = lambda text: (
+        not any(_meaning(text) <= one or one <= _meaning(text) for one in meant)
+    )
+    texts = prompts + [text for text in among if other(text)]
     read = judge.of_texts(texts)
     seen = {prompt: judge.of_pictures(video) for prompt, video in videos.items()}
     every = np.concatenate(list(seen.values()))

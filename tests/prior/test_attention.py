@@ -32,6 +32,15 @@ def test_equals_the_slow_loop(key, implementation, queries, keys):
     np.testing.assert_allclose(found, twin(*arrays), atol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_the_sum_of_many_values_does_not_overflow(dtype):
+    query = jnp.zeros((1, 2, 1, 8), dtype)  # all keys alike
+    keys, value = jnp.zeros((1, 4096, 1, 8), dtype), jnp.full((1, 4096, 1, 8), 20.0)
+    found = attention(query, keys, value.astype(dtype), implementation="blocked")
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found.astype(jnp.float32), 20.0, rtol=1e-2)
+
+
 def test_one_key_is_read_whatever_the_query(key):
     query, k, value = draw(key, 4, 1)
     found = attention(query, k, value)

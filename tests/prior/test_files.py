@@ -176,6 +176,40 @@ def test_what_pads_is_said_by_the_folder(tmp_path, pad, identity):
     assert ids.tolist() == [[1, 7, 2, *[identity] * 3], [1, 7, 7, 7, 7, 2]]
 
 
+def test_what_a_model_cannot_read_is_told_once(tmp_path):
+    told = []
+    write_tokenizer(tmp_path / "t", ["a", "fox"])
+    tokenize = files.read_tokenizer(
+        tmp_path / "t", length=5, vocabulary=9, tell=told.append
+    )
+    tokenize(["a fox", ""])
+    assert not told
+    for _ in range(2):
+        tokenize(["a corgi", "a fox a fox a"])
+    assert len(told) == 2 and told[0].startswith("the words corgi in 'a corgi' mean")
+    assert told[1] == "'a fox a fox a' is longer than the 5 tokens that are read"
+    clip_tokenizer(tmp_path / "c", "!")  # which spells what it does not know
+    tokenize = files.read_tokenizer(
+        tmp_path / "c", length=8, vocabulary=9, tell=told.append
+    )
+    tokenize(["fox of"])
+    assert len(told) == 2
+
+
+def test_a_lone_clip_of_the_hub_is_fetched_whole(monkeypatch, tmp_path):
+    from huggingface_hub.utils import filter_repo_objects
+
+    held = ["config.json", "model.safetensors", "merges.txt", "vocab.json", "x.bin"]
+
+    def download(name, *, allow_patterns, **_):
+        found = filter_repo_objects(held, allow_patterns=allow_patterns)
+        assert sorted(found) == sorted(held[:-1])
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert files.find_folder("some/clip", files=files.CLIP_FILES) == tmp_path
+
+
 def test_tokenizers_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="got no such folder"):
         files.read_tokenizer(tmp_path / "none", length=4, vocabulary=9)

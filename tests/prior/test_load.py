@@ -182,7 +182,7 @@ def test_the_answer_is_noise_whatever_was_trained(folder, monkeypatch, predictio
     monkeypatch.setattr(load, "_unet", network)
     settings = folder / "scheduler" / "scheduler_config.json"
     rewrite(settings, prediction_type=prediction)
-    prior, _ = load._from_folder(folder, jnp.float32)
+    prior, _ = load._from_folder(folder, jnp.float32, print)
     latents = jax.random.normal(jax.random.key(3), output.shape)
     noise = prior.denoise({"unet": {}}, latents, T, None, VIEWS)
     a = prior.schedule.alphas_cumprod[500]
@@ -243,6 +243,21 @@ def test_missing_extra_and_misshapen_tensors_are_named(folder):
 def test_a_folder_in_another_layout(folder, part):
     shutil.rmtree(folder / part)
     with pytest.raises(ValueError, match=f"must hold.*{part}|{part} must hold"):
+        quiet(folder)
+
+
+def test_a_latent_model_without_its_autoencoder_is_no_other_kind(folder):
+    """Its UNet's own image_size is of latents, which four channels would pass for."""
+    rewrite(folder / "unet" / "config.json", image_size=32)
+    shutil.rmtree(folder / "vae")
+    index = folder / "model_index.json"
+    settings = json.loads(index.read_text())
+    settings.pop("image_size", None), settings.pop("vae", None)
+    index.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="without vae/ must say in model_index"):
+        quiet(folder)
+    rewrite(index, vae=["diffusers", "AutoencoderKL"])
+    with pytest.raises(ValueError, match="must hold vae/, which its model_index"):
         quiet(folder)
 
 
@@ -367,6 +382,10 @@ def test_schedules_from_their_files():
     assert sd.final_alpha == float(sd.alphas_cumprod[0]) and sd.steps_offset == 1
     with pytest.raises(ValueError, match="trained_betas must be absent"):
         load.read_schedule({"trained_betas": [0.1]})
+    for name in ("rescale_betas_zero_snr", "thresholding"):
+        with pytest.raises(ValueError, match=f"{name} must be false"):
+            load.read_schedule({name: True})
+        load.read_schedule({name: False})
     with pytest.raises(ValueError, match="beta_schedule must be"):
         load.read_schedule({"beta_schedule": "sigmoid"})
 

@@ -129,6 +129,13 @@ def test_unknown_settings_are_named(settings):
         noise.make_schedule(**settings)
 
 
+def test_an_offset_leaves_no_step_behind_the_last():
+    shifted = noise.make_schedule(steps_offset=1)
+    assert noise.timesteps(shifted, 500)[0] == 999
+    with pytest.raises(ValueError, match="room for the schedule's offset of 1"):
+        noise.timesteps(shifted, 1000)
+
+
 @pytest.mark.parametrize("count", [0, 1001])
 def test_impossible_numbers_of_steps_are_refused(count):
     with pytest.raises(ValueError, match=f"must be in 1 ... 1000, got {count}"):

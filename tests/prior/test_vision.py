@@ -181,6 +181,18 @@ def test_preparation_smooths_before_it_shrinks():
     np.testing.assert_allclose(found[:, 1:-1, 1:-1], 0.5, atol=0.02)
 
 
+def test_preparation_rounds_as_the_published_one_does(monkeypatch):
+    """The long side down: 480 x 854 to 224 x 398."""
+    sizes = []
+    resize = jax.image.resize
+    monkeypatch.setattr(
+        jax.image, "resize", lambda x, s, *a, **k: sizes.append(s) or resize(x, s, *a)
+    )
+    vision.prepare_clip(jnp.zeros((1, 480, 854, 3)), 224)
+    vision.prepare_clip(jnp.zeros((1, 854, 480, 3)), 224)
+    assert [s[1:3] for s in sizes] == [(224, 398), (398, 224)]
+
+
 def test_preparation_keeps_the_middle_and_its_gradient():
     image = jnp.zeros((1, 20, 40, 3)).at[:, :, 10:30].set(1.0)
     white = (1.0 - vision._CLIP_MEAN) / vision._CLIP_SPREAD

@@ -113,7 +113,7 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
         return np.array([[0.6, 0.8] if t == "a capsule" else [1.0, 0.0] for t in texts])
 
     fake = Judge("fake", of_texts, of_pictures)
-    monkeypatch.setattr(et, "load_judge", lambda name: fake)
+    monkeypatch.setattr(et, "load_judge", lambda name, **_: fake)
     write_evaluation(tmp_path, {"shape": {"f2": 0.9}})
     out = et.evaluate_text(
         make_system(asset), None, None, tmp_path, prompt="a capsule",

@@ -85,16 +85,31 @@ def test_all_figures_of_some_scenes(folder):
     judge = text_score.load_judge(str(folder))
     random = np.random.default_rng(3)
     videos = {t: random.uniform(size=(3, 20, 16, 3)) for t in ("a fox", "a cat")}
-    found = text_score.scores(judge, videos, among=["a", "fox", "a cat"], k=(1, 4, 10))
-    assert found["judge"] == "toy" and found["texts"] == 4
-    assert found["r_precision@4"] == 100.0 and "r_precision@10" not in found
+    found = text_score.scores(judge, videos, among=["a", "fox", "a cat"], k=(1, 4))
+    assert found["judge"] == "toy" and found["texts"] == 2
+    assert "r_precision@4" not in found  # "fox" and "a" are true of both, if short
     read, seen = judge.of_texts(["a fox", "a cat"]), judge.of_pictures(videos["a cat"])
     assert seen.shape == (3, 4) and -100 <= found["clip_score"] <= 100
-    twice = text_score.scores(judge, videos, among=["a", "fox"], k=(1,))
-    assert twice["clip_score"] == found["clip_score"]
+    more = text_score.scores(judge, videos, among=["a dog", "a red dog"], k=(4, 10))
+    assert more["texts"] == 4 and more["r_precision@4"] == 100.0
+    assert more["clip_score"] == found["clip_score"]
     assert text_score.clip_score(seen, read[1]) == pytest.approx(
         100 * np.mean(seen @ read[1]), abs=1e-4
     )
+
+
+def test_a_text_that_says_less_or_more_of_the_same_is_no_rival(folder):
+    judge = text_score.load_judge(str(folder))
+    videos = {"a tiger walking": np.zeros((2, 8, 8, 3))}
+    pool = ["a tiger", "A walking tiger", "a striped tiger walking", "a tiger sitting"]
+    assert text_score.scores(judge, videos, among=pool)["texts"] == 2
+
+
+def test_what_the_judge_cannot_read_is_told(folder):
+    told = []
+    judge = text_score.load_judge(str(folder), tell=told.append)
+    judge.of_texts(["a fox", "a corgi"])
+    assert len(told) == 1 and "the words corgi" in told[0]
 
 
 def test_more_rows_than_a_chunk(folder):

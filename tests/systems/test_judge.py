@@ -1,5 +1,7 @@
 """The judge's lessons: what is true of a picture, and what the loss makes of it."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,35 @@ def test_may_be_true_by_a_slow_twin():
     ]
     found = judge.may_be_true(jnp.asarray(said), jnp.asarray(shown))
     np.testing.assert_array_equal(found, expected)
+
+
+def spoken(said):
+    """The one plainest text for attributes by their numbers."""
+    first = SimpleNamespace(integers=lambda n: 0, random=lambda: 0.5)
+    return judge._spoken(first, said)
+
+
+def test_texts_that_read_the_same_are_true_of_the_same_pictures():
+    """Nets are called patches, and what has no word is not said."""
+    sets = fake_sets(40, 2)
+    random = np.random.default_rng(5)
+    for name in A:  # few kinds, so that texts meet
+        values = ("plain", "netted", "patched") if name == "pattern" else None
+        few = values or judge.NAMES[name][:1] + judge.NAMES[name][-1:]
+        sets[name] = np.asarray(few)[random.integers(0, len(few), 40)]
+    tokenize = judge.make_tokenizer(judge.clip_of(recipe("judge")).text)
+    lesson = judge.lessons(random, sets, tokenize)
+    said, shown = np.asarray(lesson["said"]), np.asarray(lesson["shown"])
+    true = np.asarray(judge.may_be_true(lesson["said"], lesson["shown"]))
+    met = 0
+    for text in range(40):
+        for picture in range(40):
+            own = np.where(said[text] == judge.UNSAID, judge.UNSAID, shown[picture])
+            own[judge.without_word(own[None])[0]] = judge.UNSAID
+            if spoken(own) == spoken(said[text]):
+                assert true[picture, text]
+                met += text != picture
+    assert met > 100
 
 
 def test_a_picture_says_what_it_shows():

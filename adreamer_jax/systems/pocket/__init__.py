@@ -91,7 +91,7 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
         if step % config.run.shelf_steps == 0:
             number = step // config.run.shelf_steps
             state = with_shelf(config, pieces, tokenize, state, number)
-        if step % config.run.validate_every == 0:
+        if exam_due(config, step):
             errors = judge(state.opt_state["average"], frozen["validation"])
             state = state.replace(upkeep=state.upkeep | {"errors": errors})
         return state
@@ -158,11 +158,31 @@ def taught(
             sets = shelf(config, pieces, number)
             pieces.expect(config.data.pieces_at_start + number)
             upkeep = upkeep | lessons(sets, number)
-        if step % config.run.validate_every == 0:
+        if exam_due(config, step):
             upkeep = upkeep | {"right": examine(state.opt_state["average"], frozen)}
         return state.replace(upkeep=upkeep)
 
     return maintain
+
+
+def exam_due(config: Any, step: int) -> bool:
+    """Whether there is an exam before a step: at first, and before every last one.
+
+    What is logged after ``validate_every`` steps, and at the end, is of the weights
+    before the last of them.
+    """
+    done, run = step + 1, config.run
+    return step == 0 or done % run.validate_every == 0 or done == run.steps
+
+
+def on_one_device(config: Any) -> None:
+    """Refuse several devices: shares of a batch would have each other's noise."""
+    devices = config.run.get("devices", 1)
+    if devices != 1:
+        raise ValueError(
+            f"run.devices must be 1 for this small network, got {devices}; write "
+            "--config.run.devices=1"
+        )
 
 
 def no_object(*_: Any) -> Any:

@@ -1,11 +1,11 @@
 """The examiner: names what is seen in a few views of one zoo animal.
 
-A small convolutional classifier, independent of the judge and of the prior: other
-individuals, no text. The judge measures whether a picture fits a sentence, as CLIP
-does; the examiner says which of all species, colors and poses is shown, and is right
-often enough on true renders that its answers about drawn ones mean something. It sees
-all views of an animal at once and averages what it found in each. Letters: b animals,
-v views, n names.
+A small convolutional classifier, independent of the prior: it learns from other
+individuals (the judge's), without text. The judge measures whether a picture fits a
+sentence, as CLIP does; the examiner says which of all species, colors and poses is
+shown, and is right often enough on true renders that its answers about drawn ones mean
+something. It sees all views of an animal at once and averages what it found in each.
+Letters: b animals, v views, n names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ from adreamer_jax.prior.blocks import GroupNorm, conv3, init_network
 from adreamer_jax.prior.files import read_config, read_state
 from adreamer_jax.prior.load import pixels_to_blocks, read_part
 from adreamer_jax.prior.write import write_network
-from adreamer_jax.systems.pocket import finish_step, make_optimizer, student, taught
+from adreamer_jax.systems.pocket import (
+    finish_step,
+    make_optimizer,
+    on_one_device,
+    student,
+    taught,
+)
 from adreamer_jax.systems.pocket.sets import (
     NAMES,
     Pieces,
@@ -104,6 +110,7 @@ def _residual(x: Array, width: int, stage: int) -> Array:
 
 def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     """The system that trains an examiner, and its constant arrays."""
+    on_one_device(config)
     network = network_of(config)
     pieces = Pieces(config, cache)
     optimizer = make_optimizer(config)

@@ -21,6 +21,7 @@ import optax
 
 from adreamer_jax.data.captions import VOCABULARY, describe, prompt
 from adreamer_jax.data.species import COLORS
+from adreamer_jax.data.zoo import NATURAL
 from adreamer_jax.data.zoo_views import composite
 from adreamer_jax.prior.blocks import init_network
 from adreamer_jax.prior.text import TextConfig
@@ -38,6 +39,7 @@ from adreamer_jax.systems.pocket import (
     finish_step,
     make_optimizer,
     make_tokenizer,
+    on_one_device,
     student,
     taught,
 )
@@ -54,9 +56,11 @@ __all__ = ["make", "write"]
 
 ATTRIBUTES = tuple(NAMES)
 UNSAID = -1
+WORDLESS = {"color": NATURAL, "pattern": "plain", "build": "normal"}
 ASKED = ("species", "color", "pose")  # what a picture has to find among texts
 PLACES = [ATTRIBUTES.index(name) for name in ASKED]
 IMPOSSIBLE = -1e4  # finite: the temperature is multiplied by it in the gradient
+TEXTS = 1  # beside seed and number: a shelf's rows are drawn by those two alone
 SAID = 0.6  # chance of each attribute but the species to be named
 
 
@@ -74,6 +78,7 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     """The system that trains a judge, and its constant arrays."""
     networks = clip_of(config)
     tokenize = make_tokenizer(networks.text)
+    on_one_device(config)
     pieces = Pieces(config, cache)
     optimizer = make_optimizer(config)
     frozen = frozen_of(config, cache, tokenize)
@@ -82,7 +87,7 @@ def make(config: Any, cache: Path) -> tuple[System, dict[str, Any]]:
     examine = jax.jit(partial(right_answers, networks))
 
     def teach(sets: dict, number: int) -> dict[str, Array]:
-        random = np.random.default_rng([config.run.seed, number])
+        random = np.random.default_rng([config.run.seed, number, TEXTS])
         return lessons(random, sets, tokenize)
 
     system = student(
@@ -143,15 +148,33 @@ def fresh_upkeep(config: Any, networks: ClipConfig) -> dict[str, Any]:
 
 def lessons(random: np.random.Generator, sets: dict, tokenize) -> dict[str, Array]:
     """Pictures, and a text for each that names some of what is shown."""
-    shown = numbers_of(sets, ATTRIBUTES)
+    shown = heard(numbers_of(sets, ATTRIBUTES))
     said = np.where(random.random(shown.shape) < SAID, shown, UNSAID)
     said[:, 0] = shown[:, 0]
+    said[without_word(said)] = UNSAID
     return {
         "images": jnp.asarray(sets["images"]),
         "ids": jnp.asarray(tokenize([_spoken(random, row) for row in said])),
         "said": jnp.asarray(said, jnp.int32),
         "shown": jnp.asarray(shown, jnp.int32),
     }
+
+
+def heard(shown: Int[np.ndarray, "b a"]) -> Int[np.ndarray, "b a"]:
+    """What pictures show, told apart no finer than by words: nets are patches, too."""
+    place, names = ATTRIBUTES.index("pattern"), NAMES["pattern"]
+    out = shown.copy()
+    out[out[:, place] == names.index("netted"), place] = names.index("patched")
+    return out
+
+
+def without_word(said: Int[np.ndarray, "b a"]) -> Bool[np.ndarray, "b a"]:
+    """Where what is to be said has no word: the text says nothing of it then."""
+    out = np.zeros(said.shape, bool)
+    for name, value in WORDLESS.items():
+        place = ATTRIBUTES.index(name)
+        out[:, place] = said[:, place] == NAMES[name].index(value)
+    return out
 
 
 def _spoken(random, said: np.ndarray) -> str:
@@ -174,7 +197,6 @@ def may_be_true(
     unknown = jnp.zeros_like(shown, bool)
     place = ATTRIBUTES.index("color")
     unknown = unknown.at[:, place].set(shown[:, place] == natural)
-    # So are patterns and builds without a word of their own.
     return jnp.all(unsaid | unknown[:, None] | (said[None] == shown[:, None]), axis=-1)
 
 
