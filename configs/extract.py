@@ -259,7 +259,7 @@ def paper() -> ConfigDict:
     config.scene.pose.motion = "mlp"
     config.scene.skin.delta = True
     config.render.samples = 64
-    config.render.capacity = 2560
+    config.render.capacity = 64 * 64  # no sample is left out while the shape is fat
     for name in config.loss:
         config.loss[name] = 0.0
     config.loss.update(
@@ -299,6 +299,7 @@ def paper() -> ConfigDict:
             resolution=200,
             thinning=1,
             samples=64,
+            share=1.0,
             memory_mb=4096.0,
             guidance=50.0,
             time_low=((0.0, 0.98), (0.67, 0.02)),

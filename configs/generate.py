@@ -162,7 +162,7 @@ def paper() -> ConfigDict:
     made = config.generate
     config.prior, made.data.views = first.prior, first.data.views
     made.csd.update(first.csd)
-    made.csd.every, made.csd.share = 1, 0.5
+    made.csd.every = 1
     made.scene.field.beta = ((0.0, 0.02), (1.0, 0.005))
     made.scene.field.beta_learned = False  # as it is in the first stage
     # the network of time holds the bones' rest places, too: held still, neither L_skel

@@ -77,7 +77,7 @@ def default() -> ConfigDict:
         dict(
             stage="judge",
             seed=0,
-            steps=20_000,
+            steps=12_000,
             batch=64,  # pictures
             shelf_steps=32,  # a set is seen about 16 times, in another view or text
             keep=0.998,

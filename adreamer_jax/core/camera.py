@@ -122,7 +122,8 @@ def sample_orbit(
     """Cameras evenly around an object whose farthest point is at distance one.
 
     The first azimuth, the shared elevation and the field of view are drawn evenly.
-    ``fill`` bounds the diameter of the object's ball over the picture's height. With
+    ``fill`` bounds the sine of half the angle that the object's ball fills over that of
+    half the field of view, about its diameter over the picture's height. With
     ``toward`` the first camera stands in that direction (length one), up to
     ``spread_deg`` beside, above or below it, if the elevation allows that.
     """

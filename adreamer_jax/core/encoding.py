@@ -5,6 +5,8 @@ window of Nerfies/BARF opens one frequency after the other. The cosine basis des
 smooth motion over a clip by a few numbers.
 """
 
+import math
+
 import jax.numpy as jnp
 
 from adreamer_jax.types import Array, Float
@@ -24,7 +26,7 @@ def fourier(
 
 def time_frequencies(num_frames: int) -> int:
     """Frequencies of the time code: 6 at 64 frames, two more at 256 (Lab4D)."""
-    return max(0, round(jnp.log2(num_frames / 64).item() + 6))
+    return max(0, round(math.log2(num_frames / 64) + 6))
 
 
 def time_code(time: Float[Array, "*b"], *, frequencies: int) -> Float[Array, "*b c"]:

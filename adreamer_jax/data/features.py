@@ -167,10 +167,11 @@ def discriminants(
     """Directions in which places differ most for what they change along the flow.
 
     With S the scatter of all pixels and W that of differences along the flow of the
-    longest gap, these are the vectors v of largest S v = a W v, with v' W v = 1.
+    longest gap within half of the clip, these are the vectors v of largest
+    S v = a W v, with v' W v = 1.
     """
     scatter = np.cov(maps[present].T)
-    gap = max(flow)
+    gap = max((g for g in flow if 2 * g <= len(maps)), default=min(flow))
     change = [
         maps[i][first] - maps[i + gap][second]
         for i in range(len(maps) - gap)

@@ -159,8 +159,9 @@ def measure_pictures(
     for frame in frames:
         picture = picture_at(frame)
         mask = np.asarray(picture.mask)
-        small = shrink(clip.images[frame].astype(np.float32) / 255, mask.shape)
-        cover = shrink(clip.masks[frame].astype(np.float32), mask.shape)
+        whole = clip.masks[frame].astype(np.float32)
+        shown = clip.images[frame].astype(np.float32) / 255 * whole[..., None]
+        small, cover = (shrink(x, mask.shape) for x in (shown, whole))
         rows.append(score.score_picture(np.asarray(picture.color), mask, small, cover))
     names = ("mask_iou", "psnr", "ssim")
     per_frame = {name: [row[name] for row in rows] for name in names}

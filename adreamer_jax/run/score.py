@@ -220,13 +220,14 @@ def score_picture(
     image: Float[np.ndarray, "h w 3"],
     mask: Float[np.ndarray, "h w"],
 ) -> dict[str, float | None]:
-    """Mask IoU, PSNR and SSIM of a premultiplied render, both on one gray backdrop.
+    """Mask IoU, PSNR and SSIM of a render and an image on one gray backdrop.
 
+    Both are premultiplied: a pixel at the edge has no filmed ground in it.
     `psnr_object` looks at the pixels of either mask only: it does not grow with the
     amount of empty backdrop.
     """
     found = np.clip(color + (1 - coverage[..., None]) * BACKDROP, 0, 1)
-    wanted = image * mask[..., None] + (1 - mask[..., None]) * BACKDROP
+    wanted = image + (1 - mask[..., None]) * BACKDROP
     square = np.mean((found - wanted) ** 2, -1)
     either = (coverage > 0.5) | (mask > 0.5)
     return {

@@ -10,6 +10,7 @@ with a network of slow time for zoom as the option.
 import dataclasses
 from typing import no_type_check
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -58,6 +59,7 @@ def init_pose(
     """Poses that equal the given ones."""
     frames = camera_from_object.shape[0]
     inputs = 1 + 2 * spec.frequencies
+    trunk_key, head_key, zoom_key = jax.random.split(key, 3)
     if spec.motion == "cosine":
         correction = jnp.zeros((spec.terms, 6))
     elif spec.motion == "frames":
@@ -65,16 +67,16 @@ def init_pose(
     else:
         correction = {
             "trunk": init_skip_mlp(
-                key, inputs, spec.width, spec.depth, spec.width, skip=_SKIP
+                trunk_key, inputs, spec.width, spec.depth, spec.width, skip=_SKIP
             ),
-            "head": init_mlp(key, [spec.width, 128, 6], last_scale=0.0),
+            "head": init_mlp(head_key, [spec.width, 128, 6], last_scale=0.0),
         }
     return PoseParams(
         initial=jnp.asarray(camera_from_object, jnp.float32),
         intrinsics=jnp.asarray(intrinsics, jnp.float32),
         correction=correction,
         log_focal=jnp.zeros(()),
-        zoom=init_mlp(key, [1, 16, 1], last_scale=0.0),
+        zoom=init_mlp(zoom_key, [1, 16, 1], last_scale=0.0),
         size=size,
         spec=spec,
     )

@@ -160,8 +160,7 @@ def build_skeleton(
     """
     if morphology not in ("soft", "edge_count"):
         raise ValueError(
-            f"morphology must be 'soft' or 'edge_count', got {morphology!r}; "
-            "change scene.skeleton.morphology"
+            f"morphology must be 'soft' or 'edge_count', got {morphology!r}"
         )
     vertices, weights = np.asarray(vertices, float), np.asarray(weights, float)
     areas = vertex_areas(vertices, faces)

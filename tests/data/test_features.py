@@ -116,6 +116,19 @@ def test_discriminants_keep_what_stays_along_the_flow():
     assert abs(axis[0]) > 3 * abs(axis[1:]).max()
 
 
+def test_a_short_clip_is_judged_along_its_shorter_gaps():
+    """Eight frames apart there is no pair in eight frames."""
+    rng = np.random.default_rng(1)
+    count, size = 8, (8, 10)
+    maps = np.zeros((count, *size, 2))
+    maps[..., 0] = np.linspace(-1, 1, 10)
+    maps[..., 1] = 3 * rng.normal(size=(count, *size))
+    present = np.ones((count, *size), bool)
+    (pair,) = still_flow(count, size).values()
+    axis = discriminants(maps, present, {2: pair, 8: pair}, 1)[:, 0]
+    assert abs(axis[0]) > 3 * abs(axis[1])
+
+
 def test_discriminants_work_without_any_trusted_flow():
     maps = np.random.default_rng(2).normal(size=(4, 5, 5, 3))
     present = np.ones((4, 5, 5), bool)

@@ -116,7 +116,7 @@ def test_a_perfect_picture_scores_full():
     image, mask = rng.random((24, 30, 3)), np.zeros((24, 30))
     mask[6:20, 8:22] = 1
     color = image * mask[..., None]
-    out = score.score_picture(color, mask, image, mask)
+    out = score.score_picture(color, mask, color, mask)
     assert out["mask_iou"] == 1.0
     assert out["psnr"] == pytest.approx(100)
     assert out["ssim"] == pytest.approx(1.0, abs=1e-4)
@@ -127,7 +127,7 @@ def test_psnr_of_a_constant_error_and_of_the_object_alone():
     mask[:12] = 1
     image = np.full((24, 24, 3), 0.4)
     color = (image + 0.1) * mask[..., None]
-    out = score.score_picture(color, mask, image, mask)
+    out = score.score_picture(color, mask, image * mask[..., None], mask)
     assert out["psnr_object"] == pytest.approx(20.0)
     assert out["psnr"] == pytest.approx(20.0 + 10 * np.log10(2))
 

@@ -42,6 +42,14 @@ def test_fresh_poses_are_the_given_ones(motion):
     )
 
 
+def test_no_two_layers_of_the_network_begin_alike():
+    correction = make("mlp").correction
+    trunk = np.asarray(correction["trunk"][0]["weight"]).reshape(-1)
+    head = np.asarray(correction["head"][0]["weight"]).reshape(-1)
+    some = min(len(trunk), len(head))
+    assert abs(np.corrcoef(trunk[:some], head[:some])[0, 1]) < 0.3
+
+
 @pytest.mark.parametrize("motion", ["cosine", "frames", "mlp"])
 def test_corrected_poses_stay_rigid_and_differ(motion):
     pose = pushed(make(motion), 0.2)

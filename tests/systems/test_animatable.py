@@ -8,9 +8,9 @@ import pytest
 from adreamer_jax.core.camera import orbit
 from adreamer_jax.core.optimizer import path_name
 from adreamer_jax.run import parallel
-from adreamer_jax.systems.animatable import bones_later, group_of, spec_of_bones
+from adreamer_jax.systems.animatable import bones_later, group_of, make, spec_of_bones
 from configs.extract import get_config
-from tests.systems.tiny import FRAMES, SIZE, tiny_clip
+from tests.systems.tiny import FRAMES, SIZE, tiny_clip, tiny_recipe
 
 
 def equal(a, b):
@@ -48,6 +48,24 @@ def test_a_state_that_went_through_a_file_goes_on_as_if_nothing_had_been(tiny, t
         for s, leaf in zip(stored, leaves, strict=True)
     ]
     equal(tiny.walk(jax.tree.unflatten(tree, loaded), 2)[0], trained[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("scene.bones.count", 1, "scene.bones.count must be at least 2, got 1"),
+        ("scene.pose.zoom", True, "scene.pose.zoom must have a rate to learn by"),
+    ],
+)
+def test_wrong_settings_are_answered_with_what_to_write(tmp_path, key, value, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(tiny_recipe(**{key: value}), tiny_clip(), tmp_path)
+
+
+def test_a_network_of_time_hears_more_of_a_long_clip():
+    bones = get_config("paper").scene.bones
+    assert [spec_of_bones(bones, n).frequencies for n in (64, 256)] == [6, 8]
+    assert spec_of_bones(get_config().scene.bones, 256).frequencies == 6
 
 
 def test_bones_wait_for_the_rigid_phase(tiny, trained):

@@ -20,6 +20,37 @@ def test_pictures_shrink_to_the_longest_side_and_never_grow(size, longest, expec
     assert clipdata.training_size(size, longest) == expected
 
 
+def test_colors_at_the_edge_have_no_ground_in_them():
+    """A dark animal before a bright ground, at half its size."""
+    images = np.full((8, 8, 8, 3), 250, np.uint8)
+    masks = np.zeros((8, 8, 8), bool)
+    masks[:, 1:7, 1:7] = True
+    images[masks] = 20
+    clip = dataclasses.replace(tiny_clip(), images=images, masks=masks)
+    config = tiny_recipe(**{"data.resolution": 4, "loss.flow": 0.0})
+    frozen = clipdata.frozen_of(config, clip, None, None)
+    cover = np.asarray(frozen["masks"], float) / 255
+    assert set(np.unique(cover.round(2))) == {0.25, 0.5, 1.0}
+    np.testing.assert_allclose(
+        frozen["images"], 20.0 * np.repeat(cover[..., None], 3, -1), atol=1.0
+    )
+
+
+def test_a_clip_from_straight_above_has_no_mirror_plane():
+    eye = np.tile(np.eye(4, dtype=np.float32), (FRAMES, 1, 1))
+    eye[:, :3, :3] = [[1, 0, 0], [0, 0, 1], [0, -1, 0]]  # looks down, y up
+    eye[:, 2, 3] = 3.0
+    clip = dataclasses.replace(
+        tiny_clip(), camera_from_object=eye, cameras="exact", intrinsics=None
+    )
+    config = tiny_recipe(**{"data.cameras": "given", "scene.field.symmetric": True})
+    with pytest.raises(ValueError, match="filmed from straight above or below"):
+        clipdata.start_of(config, clip)
+    config.scene.field.symmetric = False
+    start, _ = clipdata.start_of(config, clip)
+    np.testing.assert_array_equal(start.side, [1.0, 0.0, 0.0])
+
+
 def test_the_law_is_a_law_even_for_a_frame_without_the_animal():
     masks = tiny_clip().masks.astype(np.float32)
     masks[2] = 0.0
@@ -49,7 +80,9 @@ def test_a_batch_is_what_the_clip_says(tiny):
     x, y = (pixels - 0.5).astype(int).transpose(2, 0, 1)
     clip = tiny.clip
     np.testing.assert_allclose(
-        batch.color, clip.images[frames[:, None], y, x] / 255, atol=1e-6
+        batch.color,
+        (clip.images * clip.masks[..., None])[frames[:, None], y, x] / 255,
+        atol=1e-6,
     )
     np.testing.assert_array_equal(batch.mask, clip.masks[frames[:, None], y, x])
     # one frame out of each quarter of the clip, partners at the flow's gaps

@@ -200,9 +200,18 @@ def test_gradients_are_joined_by_weight_or_by_ratio():
     total, norms = distill.joined(config, group_of, jnp.float32(0.25), ones, twos)
     np.testing.assert_allclose(total.field.plane, 1.5)
     np.testing.assert_allclose(total.bones.center, 1.0)
-    count = sum(leaf.size for leaf in jax.tree.leaves(ones))
+    # what stands still, as the focal length here, has no say in the norms
+    rates = config.optimizer.rates
+    assert rates.focal == 0.0
+    sizes = lambda tree: {
+        name: float(norm) ** 2
+        for name, norm in distill.group_norms(group_of, tree).items()
+        if rates.get(name, 0.0) > 0 or name == "focal"
+    }
+    count, part = sizes(ones), sizes(twos)
+    assert count.pop("focal") > 0 == part.pop("focal")
+    count, part = sum(count.values()), sum(part.values()) / 4
     assert norms["grad/rest"] == pytest.approx(count**0.5, rel=1e-5)
-    part = sum(leaf.size for leaf in jax.tree.leaves(ones.field))
     assert norms["grad/csd_ratio"] == pytest.approx(0.5 * (part / count) ** 0.5, 1e-4)
     config.csd.ratio = 0.2
     total, _ = distill.joined(config, group_of, jnp.float32(1.0), ones, twos)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from adreamer_jax.core.encoding import time_frequencies
 from adreamer_jax.core.hashgrid import GridSpec
 from adreamer_jax.core.optimizer import finite_update, grouped_adam
 from adreamer_jax.core.shares import mean_tree
@@ -81,6 +82,7 @@ def make(
     ``prior`` is one with its weights, for distillation; without it the recipe's is read
     where ``config.loss.csd`` asks for it.
     """
+    check(config)
     count = len(clip.masks)
     size = training_size(clip.masks.shape[1:], config.data.resolution)
     clip = with_cameras(config, clip, cache)
@@ -169,6 +171,20 @@ def make(
     return system, frozen
 
 
+def check(config: Any) -> None:
+    """Raise a sentence about the first setting that cannot work."""
+    if config.scene.bones.count < 2:
+        raise ValueError(
+            f"scene.bones.count must be at least 2, got {config.scene.bones.count}; "
+            "write --config.scene.bones.count=2"
+        )
+    if config.scene.pose.zoom and config.optimizer.rates.focal == 0.0:
+        raise ValueError(
+            "scene.pose.zoom must have a rate to learn by, got "
+            "optimizer.rates.focal=0.0; write --config.optimizer.rates.focal=0.0005"
+        )
+
+
 def spec_of_bones(bones: Any, num_frames: int) -> BonesSpec:
     """How bones move in a clip of so many frames: the more, the more cosines."""
     terms = round(bones.terms_per_frame * num_frames)
@@ -177,7 +193,13 @@ def spec_of_bones(bones: Any, num_frames: int) -> BonesSpec:
         motion=bones.motion,
         terms=int(np.clip(terms, 1, num_frames - 1)),
         falloff=bones.falloff_per_frame * num_frames,
+        frequencies=frequencies_of(bones.motion, num_frames),
     )
+
+
+def frequencies_of(motion: str, num_frames: int) -> int:
+    """Frequencies of a network's time code; cosines have no network of time."""
+    return time_frequencies(num_frames) if motion == "mlp" else 6
 
 
 def init_model(
@@ -223,6 +245,7 @@ def init_model(
         PoseSpec(
             motion=scene.pose.motion,
             terms=min(scene.pose.terms, count),
+            frequencies=frequencies_of(scene.pose.motion, count),
             zoom=scene.pose.zoom,
         ),
         camera_from_object=jnp.asarray(start.camera_from_object),
@@ -382,7 +405,8 @@ def with_bones(
         seed=config.run.seed,
         plane=plane,
     )
-    key = jax.random.fold_in(jax.random.key(config.run.seed), config.run.rigid)
+    # the first two numbers are the run's, for its start and its steps
+    key = jax.random.fold_in(jax.random.key(config.run.seed), 2 + config.run.rigid)
     fresh = jax.jit(init_bones, static_argnums=1)(
         key, bones.spec, center=centers, scale=scales
     )
@@ -404,14 +428,15 @@ def _camera_of_field(camera: Camera, space: Frame) -> Camera:
 
 
 def _progress_sheet(config, draw, state, frozen, size) -> np.ndarray:
-    """Three frames: the clip, the render, its normals, and the view from behind."""
+    """Three frames: the clip's object, the render, its normals, two turned views."""
     count = frozen["masks"].shape[0]
     camera_of = jax.jit(partial(clip_cameras, size=size))
     rows = []
     for frame in np.linspace(0, count - 1, 5).astype(int)[1:4]:
         camera = camera_of(state.params.pose, jnp.asarray(frame))
         views = [camera, *(_turned(camera, a) for a in (90, 180))]
-        row = [np.asarray(frozen["images"][frame])]
+        image, mask = (frozen[name][frame] / 255.0 for name in ("images", "masks"))
+        row = [_show(image + 1.0 - mask[..., None])]
         for view in views:
             p = draw(state.params, state.upkeep, state.step, view, jnp.float32(frame))
             row.append(_show(p.color + (1 - p.mask[..., None])))

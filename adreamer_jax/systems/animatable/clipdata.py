@@ -29,6 +29,7 @@ from adreamer_jax.types import Array, Clip, Float, Int, Key
 
 # "smooth" is "auto" without a search, as recipes said before there was one
 CAMERAS = ("auto", "smooth", "given", "constant", "searched")
+LEVEL = 0.3  # sine of the least angle between a camera and upright
 FOUND = "found"  # what a clip says of cameras that were searched
 
 
@@ -117,6 +118,14 @@ def start_of(config: Any, clip: Clip) -> tuple[Start, Frame]:
         np.einsum("tij,j->ti", cameras[:, :3, :3], center) + cameras[:, :3, 3]
     ) / frame.scale
     side = axes[:, 2] * np.array([1.0, 0.0, 1.0])
+    if np.linalg.norm(side) < LEVEL:
+        if config.scene.field.symmetric:
+            raise ValueError(
+                "scene.field.symmetric must be False for a clip filmed from straight "
+                "above or below, in which nothing says where the mirror plane stands; "
+                "write --config.scene.field.symmetric=False"
+            )
+        side = np.array([1.0, 0.0, 0.0])
     start = Start(
         moved,
         np.asarray(intrinsics, np.float32),
@@ -201,7 +210,8 @@ def frozen_of(
         thin=config.data.draw_thin,
     )
     return {
-        "images": jnp.asarray(_shrink(clip.images, size)),
+        # off the object nothing: the mean of a pixel at its edge has no ground in it
+        "images": jnp.asarray(_shrink(clip.images * clip.masks[..., None], size)),
         "masks": jnp.asarray(np.round(soft * 255).astype(np.uint8)),
         "law": jnp.asarray(law),
         "gaps": jnp.asarray(np.array(gaps, np.int32)),

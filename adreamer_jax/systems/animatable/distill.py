@@ -225,8 +225,18 @@ def joined(
         names = group_tree(extra, group_of)
         extra = jax.tree.map(lambda x, name: scale[name] * x, extra, names)
     extra = jax.tree.map(lambda x: weight * x, extra)
+    rates = config.optimizer.rates  # what stands still has no say in the norms
     norms = [
-        jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(tree)))
+        jnp.sqrt(
+            sum(
+                (
+                    norm**2
+                    for name, norm in group_norms(group_of, tree).items()
+                    if rates.get(name, 0.0) > 0
+                ),
+                jnp.zeros(()),
+            )
+        )
         for tree in (grads, extra)
     ]
     return jax.tree.map(jnp.add, grads, extra), {

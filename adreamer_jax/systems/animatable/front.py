@@ -48,7 +48,8 @@ def best_front(
     """The azimuth of the front that the prior believes, of eight about the recipe's."""
     first = jnp.radians(config.data.views.azimuth_offset_deg)
     fronts = jnp.asarray(first + 2.0 * jnp.pi * jnp.arange(8) / 8, jnp.float32)
-    key = jax.random.fold_in(jax.random.key(config.run.seed), step)
+    # the first two numbers are the run's, for its start and its steps
+    key = jax.random.fold_in(jax.random.key(config.run.seed), 2 + step)
     errors = front_errors(config, prior, model, upkeep, frozen, step, key, fronts)
     return fronts[jnp.argmin(errors)]
 

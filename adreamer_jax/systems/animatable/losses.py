@@ -154,7 +154,7 @@ def _clip_terms(
     gray_key, match_key = jax.random.split(key)
     shape = (view.everybody, batch.mask.shape[1], 1)
     gray = own_rows(jax.random.uniform(gray_key, shape), view.axis)
-    truth = batch.color * batch.mask[..., None] + gray * (1.0 - batch.mask[..., None])
+    truth = batch.color + gray * (1.0 - batch.mask[..., None])
     ours = view.color + gray * (1.0 - out.mask[..., None])
     put("rgb", reconstruct.rgb_loss, ours, truth, importance, axis=view.axis)
     put(
@@ -285,6 +285,7 @@ def _motion_terms(config, model, view, now, batch, count, put, weights) -> None:
     bones, extra = model.bones, view.out.extra
     pose = model.pose
     learned = corrections(pose) if pose.spec.motion == "mlp" else pose.correction
+    # of cosines the coefficients: each counts as if the clip were as long as they are
     put("camera_prior", regularize.camera_prior_loss, learned)
     put(
         "camera_acceleration",

@@ -206,10 +206,8 @@ def over_frames(
     return jax.lax.map(one, time)
 
 
-def interior(
-    config: Any, model: Model, frozen: dict, step: Array
-) -> tuple[Array, Array]:
-    """Points of the cube and whether bones should fill them (shape or weak hull)."""
+def interior(config: Any, model: Model, frozen: dict, step: Array) -> Bool[Array, "n"]:
+    """Which points of the cube bones should fill (shape or weak hull)."""
     now = moment(config, model, step)
     points = grid_points(SEED_CELLS)
     sdf = signed_distance(model.field, points, detail=now.detail)
