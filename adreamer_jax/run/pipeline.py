@@ -76,7 +76,6 @@ def do(
     clip, truth = read(whole)  # before anything is written: a wrong clip leaves nothing
     with alone(workdir / parallel.own_folder()):
         if job == "train":
-            recipe.check_clip(whole, workdir, content_of(clip))
             if parallel.is_first():
                 recipe.remember(config, workdir)
                 recipe.remember_clip(whole, workdir, content_of(clip))
