@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from adreamer_jax.run.export import asset_skeleton, write_asset
-from adreamer_jax.run.files import replacing
+from adreamer_jax.run.files import replacing, write_text
 from adreamer_jax.run.joints import bone_name, linear_blend
 from adreamer_jax.run.mesh_picture import carried, framed, mesh_pictures, turned
 from adreamer_jax.run.ply import write_ply
@@ -23,7 +23,14 @@ from adreamer_jax.run.progress import say
 from adreamer_jax.scene.skeleton import Skeleton
 from adreamer_jax.types import Asset, Float
 
-__all__ = ["hand_pose", "pose_asset", "posed_from_rest", "read_pose"]
+__all__ = [
+    "hand_pose",
+    "pose_asset",
+    "pose_of",
+    "posed_from_rest",
+    "read_pose",
+    "write_pose",
+]
 
 _SIDE = 320  # of the picture's four views, in pixels
 
@@ -90,6 +97,30 @@ def posed_from_rest(
         return whole[bone]
 
     return np.stack([motion(bone) for bone in range(len(pose))])
+
+
+def pose_of(
+    skeleton: Skeleton, motion: Float[np.ndarray, "bones 4 4"]
+) -> Float[np.ndarray, "bones 6"]:
+    """The pose that gives every bone its motion: the inverse of ``posed_from_rest``."""
+    parent, pivot = np.asarray(skeleton.parent), np.asarray(skeleton.pivot, float)
+    above = np.where(parent[:, None, None] < 0, np.eye(4), motion[parent])
+    own = np.linalg.inv(above) @ motion
+    turned = np.einsum("bij,bj->bi", own[:, :3, :3], pivot)
+    turn = Rotation.from_matrix(own[:, :3, :3]).as_rotvec()
+    return np.concatenate([turn, own[:, :3, 3] - pivot + turned], axis=1)
+
+
+def write_pose(path: Path, pose: Float[np.ndarray, "bones 6"]) -> None:
+    """Write a pose file that ``read_pose`` reads, the bones that move alone."""
+    content = {}
+    for bone, row in enumerate(
+        np.concatenate([np.degrees(pose[:, :3]), pose[:, 3:]], 1)
+    ):
+        if np.abs(row).max() > 1e-9:
+            turn, shift = np.round(row[:3], 6).tolist(), np.round(row[3:], 8).tolist()
+            content[bone_name(bone)] = {"rotation": turn, "translation": shift}
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def pose_asset(

@@ -399,6 +399,8 @@ def posed(model: Model, state: TrainState, workdir: Path, pose: str) -> None:
 
 def view(model: Model, state: TrainState, workdir: Path) -> None:
     """Show the model in a browser, its bones to drag."""
+    from adreamer_jax.run.export import asset_skeleton
     from adreamer_jax.run.view import view
 
-    view(model.system.asset(state, model.frozen))
+    asset = model.system.asset(state, model.frozen)
+    view(asset, asset_skeleton(asset, model.skeleton), workdir)

@@ -9,8 +9,10 @@ from adreamer_jax.run.export import asset_skeleton
 from adreamer_jax.run.hand_pose import (
     hand_pose,
     pose_asset,
+    pose_of,
     posed_from_rest,
     read_pose,
+    write_pose,
 )
 from tests.run.capsule import make_asset
 
@@ -103,3 +105,16 @@ def test_the_posed_model_is_exported_with_a_picture(body, tmp_path):
     assert folder == tmp_path / "export" / "extract" / "pose_wave"
     names = {p.name for p in folder.iterdir()}
     assert {"model.glb", "posed.ply", "posed.png", "rig.json"} <= names
+
+
+def test_a_motion_is_a_pose_again_and_its_file_is_read_as_it_was_meant(body, tmp_path):
+    asset, skeleton = body
+    # a clip's own motion is no pose of the tree alone: joints open, so shifts remain
+    pose = pose_of(skeleton, asset.posed_from_rest[3])
+    np.testing.assert_allclose(
+        posed_from_rest(skeleton, pose), asset.posed_from_rest[3], atol=1e-12
+    )
+    write_pose(tmp_path / "p.json", pose)
+    np.testing.assert_allclose(read_pose(tmp_path / "p.json", bones=6), pose, atol=1e-7)
+    write_pose(tmp_path / "rest.json", pose_of(skeleton, np.tile(np.eye(4), (6, 1, 1))))
+    assert json.loads((tmp_path / "rest.json").read_text()) == {}
