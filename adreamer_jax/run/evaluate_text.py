@@ -136,8 +136,11 @@ def rest_pictures(
 
 def joint_strain(asset: Asset, skeleton: Skeleton) -> dict[str, float]:
     """How far the asset's motion goes beyond the joints' limits (`strain`)."""
-    posed = asset.posed_from_rest @ asset.rest_from_bone
-    return strain(skeleton, from_matrix(jnp.asarray(posed)))
+    rest, motion = (
+        from_matrix(jnp.asarray(matrix, jnp.float32))
+        for matrix in (asset.rest_from_bone, asset.posed_from_rest)
+    )
+    return strain(skeleton, rest, motion)
 
 
 def torn_percent(asset: Asset, *, most: float = 1.5) -> float:

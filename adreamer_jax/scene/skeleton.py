@@ -31,10 +31,13 @@ __all__ = [
     "build_skeleton",
     "carried_over",
     "joint_angles",
+    "joint_excess",
     "joint_gaps",
     "kept_edges",
+    "rest_excess",
     "skeleton_loss",
     "spanning_tree",
+    "strain",
 ]
 
 
@@ -198,7 +201,7 @@ def build_skeleton(
         pivot=_pivots(joints, centers, parent),
         diagonal=np.asarray(diagonal),
     )
-    return _with_limits(skeleton, posed_from_rest @ rest_from_bone, widen=widen)
+    return _with_limits(skeleton, rest_from_bone, posed_from_rest, widen=widen)
 
 
 def carried_over(
@@ -263,74 +266,128 @@ def _turn(
 
 def _with_limits(
     skeleton: Skeleton,
-    posed_from_bone: Float[np.ndarray, "t bones 4 4"],
+    rest_from_bone: Float[np.ndarray, "bones 4 4"],
+    posed_from_rest: Float[np.ndarray, "t bones 4 4"],
     *,
     widen: float,
 ) -> Skeleton:
-    pose = rigid.from_matrix(jnp.asarray(posed_from_bone, jnp.float32))
-    gap = np.asarray(joint_gaps(skeleton, pose), float)
-    angle = np.asarray(joint_angles(skeleton, pose), float)
+    rest, motion = (
+        rigid.from_matrix(jnp.asarray(matrix, jnp.float32))
+        for matrix in (rest_from_bone, posed_from_rest)
+    )
+    gap = np.asarray(joint_gaps(skeleton, rest, motion), float)
+    angle = np.asarray(joint_angles(skeleton, motion), float)
     lowest, highest = angle.min(0) * (1 - widen), angle.max(0) * (1 + widen)
     return skeleton._replace(
         gap_limit=gap.max(0) * (1 + widen), angle_range=np.stack([lowest, highest], -1)
     )
 
 
-def joint_gaps(skeleton: Skeleton, object_from_bone: Rigid) -> Float[Array, "*b edges"]:
-    """Distance between the two places that a joint's two bones carry it to."""
-    ends = []
+def _ends(
+    skeleton: Skeleton, rest_from_bone: Rigid
+) -> tuple[Float[Array, "edges 3"], Float[Array, "edges 3"]]:
+    """Where a joint's two bones hold it at rest: one place, until bones are moved."""
+    first, second = (
+        rigid.apply(
+            _side(rest_from_bone, skeleton, side),
+            jnp.asarray(skeleton.joint_in_bone[:, side], jnp.float32),
+        )
+        for side in range(2)
+    )
+    return first, second
+
+
+def joint_gaps(
+    skeleton: Skeleton, rest_from_bone: Rigid, posed_from_rest: Rigid
+) -> Float[Array, "*b edges"]:
+    """Distance between the two places that the motions of a joint's bones carry it to.
+
+    The joint is where the bones hold it now: halfway, where they were moved at rest.
+    """
+    first, second = _ends(skeleton, rest_from_bone)
+    joint, ends = (first + second) / 2, []
     for side in range(2):
-        motion = _side(object_from_bone, skeleton, side)
-        place = jnp.asarray(skeleton.joint_in_bone[:, side], jnp.float32)
-        place = jnp.broadcast_to(place, motion.translation.shape)
+        motion = _side(posed_from_rest, skeleton, side)
+        place = jnp.broadcast_to(joint, motion.translation.shape)
         ends.append(rigid.apply(motion, place))
     return rotation.safe_norm(ends[0] - ends[1])
 
 
 def joint_angles(
-    skeleton: Skeleton, object_from_bone: Rigid
+    skeleton: Skeleton, posed_from_rest: Rigid
 ) -> Float[Array, "*b edges"]:
-    """Angle between a joint's relative rotation now and at rest, in [0, pi]."""
-    first, second = (_side(object_from_bone, skeleton, side) for side in range(2))
-    now = rotation.multiply(rotation.conjugate(first.rotation), second.rotation)
-    rest = jnp.asarray(skeleton.rest_turn, jnp.float32)
-    return rotation.angle(jnp.broadcast_to(rest, now.shape), now)
+    """Angle by which a joint's two bones turn against one another, in [0, pi]."""
+    first, second = (_side(posed_from_rest, skeleton, side) for side in range(2))
+    return rotation.angle(first.rotation, second.rotation)
 
 
-def _side(object_from_bone: Rigid, skeleton: Skeleton, side: int) -> Rigid:
+def _side(motion: Rigid, skeleton: Skeleton, side: int) -> Rigid:
     bone = skeleton.edges[:, side]
-    return jax.tree.map(lambda x: x[..., bone, :], object_from_bone)
+    return jax.tree.map(lambda x: x[..., bone, :], motion)
 
 
 def joint_excess(
-    skeleton: Skeleton, object_from_bone: Rigid
+    skeleton: Skeleton, rest_from_bone: Rigid, posed_from_rest: Rigid
 ) -> tuple[Float[Array, "*b edges"], Float[Array, "*b edges"]]:
     """How far joints open, in diagonals, and turn, in radians, beyond their limits."""
-    gap = joint_gaps(skeleton, object_from_bone)
-    open_ = jnp.maximum(gap - jnp.asarray(skeleton.gap_limit, gap.dtype), 0.0)
-    theta = joint_angles(skeleton, object_from_bone)
-    lowest, highest = jnp.asarray(skeleton.angle_range, theta.dtype).T
-    turned = jnp.maximum(theta - highest, 0.0) + jnp.maximum(lowest - theta, 0.0)
-    return open_ / jnp.asarray(skeleton.diagonal, gap.dtype), turned
+    angle = joint_angles(skeleton, posed_from_rest)
+    lowest = jnp.asarray(skeleton.angle_range[:, 0], angle.dtype)
+    opened, turned = _beyond(
+        skeleton, joint_gaps(skeleton, rest_from_bone, posed_from_rest), angle
+    )
+    return opened, turned + jnp.maximum(lowest - angle, 0.0)
 
 
-def strain(skeleton: Skeleton, object_from_bone: Rigid) -> dict[str, float]:
-    """What `joint_excess` is on average over frames and edges, by their strength.
+def rest_excess(
+    skeleton: Skeleton, rest_from_bone: Rigid
+) -> tuple[Float[Array, "edges"], Float[Array, "edges"]]:
+    """How far bones were moved apart and turned at rest beyond the joints' limits.
 
-    ``open_percent`` of the diagonal and ``turn_deg``, both 0 for the clip's own motion.
+    Not to be turned at rest is no less than a joint's limits ask, even where the clip
+    never shows it so.
+    """
+    first, second = _ends(skeleton, rest_from_bone)
+    one, other = (_side(rest_from_bone, skeleton, side) for side in range(2))
+    now = rotation.multiply(rotation.conjugate(one.rotation), other.rotation)
+    turn = rotation.angle(jnp.asarray(skeleton.rest_turn, now.dtype), now)
+    return _beyond(skeleton, rotation.safe_norm(first - second), turn)
+
+
+def _beyond(
+    skeleton: Skeleton, gap: Float[Array, "*b edges"], angle: Float[Array, "*b edges"]
+) -> tuple[Float[Array, "*b edges"], Float[Array, "*b edges"]]:
+    opened = jnp.maximum(gap - jnp.asarray(skeleton.gap_limit, gap.dtype), 0.0)
+    highest = jnp.asarray(skeleton.angle_range[:, 1], angle.dtype)
+    turned = jnp.maximum(angle - highest, 0.0)
+    return opened / jnp.asarray(skeleton.diagonal, gap.dtype), turned
+
+
+def strain(
+    skeleton: Skeleton, rest_from_bone: Rigid, posed_from_rest: Rigid
+) -> dict[str, float]:
+    """What the excesses are on average over frames and edges, by their strength.
+
+    ``open_percent`` of the diagonal and ``turn_deg`` of the motion (`joint_excess`),
+    both 0 for the clip's own, and ``rest_open_percent`` and ``rest_turn_deg`` of where
+    the bones are at rest (`rest_excess`), both 0 in the body that they come from.
     """
     share = np.asarray(skeleton.edge_strength, float)
     share = share / max(float(share.sum()), 1e-30)
-    gap, turn = (
-        float(np.mean(np.asarray(excess, float) @ share))
-        for excess in joint_excess(skeleton, object_from_bone)
-    )
-    return {"open_percent": 100.0 * gap, "turn_deg": float(np.degrees(turn))}
+    out = {}
+    for name, excess in (
+        ("", joint_excess(skeleton, rest_from_bone, posed_from_rest)),
+        ("rest_", rest_excess(skeleton, rest_from_bone)),
+    ):
+        gap, turn = (float(np.mean(np.asarray(x, float) @ share)) for x in excess)
+        out[f"{name}open_percent"] = 100.0 * gap
+        out[f"{name}turn_deg"] = float(np.degrees(turn))
+    return out
 
 
 def skeleton_loss(
     skeleton: Skeleton,
-    object_from_bone: Rigid,
+    rest_from_bone: Rigid,
+    posed_from_rest: Rigid,
     *,
     translation: float = 1.0,
     angle: float = 0.1,
@@ -339,9 +396,17 @@ def skeleton_loss(
 
     Per kept edge, relu(l - l_max)^2 / diagonal^2 for the joint's gap l and
     relu(theta - theta_max)^2 + relu(theta_min - theta)^2 for its angle, averaged over
-    frames and over edges weighted by their strength.
+    frames and over edges weighted by their strength. Once for the motion, and once for
+    the bones at rest. Measured together, a body of other proportions would be strain
+    that the motion is asked to undo.
     """
-    gap, turn = joint_excess(skeleton, object_from_bone)
-    cost = translation * gap**2 + angle * turn**2
-    share = jnp.asarray(skeleton.edge_strength, gap.dtype)
-    return jnp.mean(jnp.sum(share * cost, -1)) / jnp.maximum(jnp.sum(share), 1e-8)
+    share = jnp.asarray(skeleton.edge_strength, jnp.float32)
+    share = share / jnp.maximum(jnp.sum(share), 1e-8)
+    total = jnp.zeros(())
+    for gap, turn in (
+        joint_excess(skeleton, rest_from_bone, posed_from_rest),
+        rest_excess(skeleton, rest_from_bone),
+    ):
+        cost = translation * gap**2 + angle * turn**2
+        total = total + jnp.mean(jnp.sum(share * cost, -1))
+    return total

@@ -125,7 +125,7 @@ def test_figures_of_a_prompt_lie_under_the_stages_name(tmp_path, monkeypatch):
     assert out["pitted_percent"] == et.pitted_percent(asset)
     assert np.isclose(out["clip_score"], 100.0) and out["r_precision@1"] == 100.0
     known = json.loads((tmp_path / "evaluation.json").read_text())
-    assert known["generate"]["joints"] == {"open_percent": 0.0, "turn_deg": 0.0}
+    assert set(known["generate"]["joints"].values()) == {0.0}
     assert known["generate"]["rest"]["clip_score"] == out["clip_score"]
     assert known["shape"]["f2"] == 0.9 and known["generate"]["judge"] == "fake"
     write_evaluation(tmp_path, {"shape": {"f2": 0.5}})

@@ -26,6 +26,11 @@ def pose(matrix):
     return rigid.from_matrix(jnp.asarray(matrix, jnp.float32))
 
 
+def still(bones):
+    """The motion of bones that stay where they are."""
+    return pose(np.tile(np.eye(4), (bones, 1, 1)))
+
+
 def test_strength_is_symmetric_and_spans_zero_to_one(built):
     strength = built[0].strength
     assert np.allclose(strength, strength.T)
@@ -134,21 +139,21 @@ def test_bones_that_touch_nothing_still_join_the_tree():
     skeleton = sk.build_skeleton(vertices, faces, weights, None, rest, wiggle(2))
     assert sorted(skeleton.parent) in ([-1, 0], [-1, 1]) and len(skeleton.edges) == 0
     assert np.allclose(skeleton.joints[0, 1], [2.5, 0, 0])
-    assert float(sk.skeleton_loss(skeleton, pose(rest))) == 0.0
+    assert float(sk.skeleton_loss(skeleton, pose(rest), still(2))) == 0.0
 
 
 def test_at_rest_joints_are_closed_and_unturned(built):
     skeleton, rest, _ = built
-    assert np.allclose(sk.joint_gaps(skeleton, pose(rest)), 0, atol=1e-5)
-    assert np.allclose(sk.joint_angles(skeleton, pose(rest)), 0, atol=1e-3)
+    motion = still(len(rest))
+    assert np.allclose(sk.joint_gaps(skeleton, pose(rest), motion), 0, atol=1e-5)
+    assert np.allclose(sk.joint_angles(skeleton, motion), 0, atol=1e-3)
 
 
 def test_gaps_and_angles_match_plain_matrices(built):
     skeleton, rest, motion = built
-    posed = motion @ rest
     gap, angle = (
-        sk.joint_gaps(skeleton, pose(posed)),
-        sk.joint_angles(skeleton, pose(posed)),
+        sk.joint_gaps(skeleton, pose(rest), pose(motion)),
+        sk.joint_angles(skeleton, pose(motion)),
     )
     for t, (e, (j, k)) in itertools.product(range(4), enumerate(skeleton.edges)):
         point = np.append(skeleton.joints[j, k], 1.0)
@@ -162,62 +167,105 @@ def test_gaps_and_angles_match_plain_matrices(built):
 def test_moving_everything_alike_changes_nothing(built):
     skeleton, rest, motion = built
     whole = wiggle(1, frames=1, seed=9)[0, 0]
-    plain, carried = pose(motion @ rest), pose(whole @ motion @ rest)
-    for measure in (sk.joint_gaps, sk.joint_angles):
-        assert np.allclose(
-            measure(skeleton, plain), measure(skeleton, carried), atol=1e-4
-        )
+    plain, carried = pose(motion), pose(whole @ motion)
+    gap = lambda motion: sk.joint_gaps(skeleton, pose(rest), motion)
+    assert np.allclose(gap(plain), gap(carried), atol=1e-4)
+    angle = lambda motion: sk.joint_angles(skeleton, motion)
+    assert np.allclose(angle(plain), angle(carried), atol=1e-4)
 
 
 def test_seen_motion_costs_nothing_and_more_than_seen_costs(built):
     skeleton, rest, motion = built
-    assert float(sk.skeleton_loss(skeleton, pose(motion @ rest))) == 0.0
-    beyond = rest.copy()
-    beyond[2, 1, 3] += 1.0
-    assert float(sk.skeleton_loss(skeleton, pose(beyond))) > 1e-3
+    assert float(sk.skeleton_loss(skeleton, pose(rest), pose(motion))) == 0.0
+    beyond = motion.copy()
+    beyond[:, 1, 1, 3] += 5.0
+    assert float(sk.skeleton_loss(skeleton, pose(rest), pose(beyond))) > 1e-3
+    moved = rest.copy()
+    moved[1, 1, 3] += 5.0
+    assert float(sk.skeleton_loss(skeleton, pose(moved), pose(motion))) > 1e-3
+
+
+def test_a_body_of_other_proportions_is_no_strain_of_its_motion(built):
+    skeleton, rest, motion = built
+    moved = rest.copy()
+    moved[1, 1, 3] += 2.0
+    # what the motion does is seen about the joints of the new body
+    motion = motion.copy()
+    motion[:] = motion[:, :1]
+    free = skeleton._replace(angle_range=np.tile([0.0, 0.1], (len(skeleton.edges), 1)))
+    motion = pose(motion)
+    found = sk.strain(free, pose(moved), motion)
+    assert found["open_percent"] == 0.0 and found["turn_deg"] == 0.0
+    assert found["rest_open_percent"] > 1.0
+    assert np.isclose(found["rest_turn_deg"], 0.0, atol=1e-3)
+    # so the loss asks the bones to go back, and nothing of the motion
+    loss = jax.grad(lambda r, m: sk.skeleton_loss(free, r, m), argnums=(0, 1))
+    of_rest, of_motion = loss(pose(moved), motion)
+    assert np.abs(of_rest.translation).max() > 1e-4
+    assert all(np.abs(x).max() == 0.0 for x in jax.tree.leaves(of_motion))
+
+
+def test_bones_turned_at_rest_turn_joints_there_alone(built):
+    skeleton, rest, motion = built
+    turned = rest.copy()
+    turned[1, :3, :3] = Rotation.from_rotvec([0, 1.5, 0]).as_matrix() @ rest[1, :3, :3]
+    found = sk.strain(skeleton, pose(turned), pose(motion))
+    assert found["turn_deg"] == 0.0 and found["rest_turn_deg"] > 1.0
 
 
 def test_strain_says_how_far_joints_go_beyond_what_was_seen(built):
     skeleton, rest, motion = built
-    posed = motion @ rest
-    still = sk.strain(skeleton, pose(posed))
-    assert still == {"open_percent": 0.0, "turn_deg": 0.0}
-    posed[0, 1, 1, 3] += 5.0  # bone 1 leaves its place in one frame of four
-    gap = np.asarray(sk.joint_gaps(skeleton, pose(posed)))[0]
+    assert sk.strain(skeleton, pose(rest), pose(motion)) == dict.fromkeys(
+        ("open_percent", "turn_deg", "rest_open_percent", "rest_turn_deg"), 0.0
+    )
+    moved = motion.copy()
+    moved[0, 1, 1, 3] += 5.0  # bone 1 leaves its place in one frame of four
+    gap = np.asarray(sk.joint_gaps(skeleton, pose(rest), pose(moved)))[0]
     share = skeleton.edge_strength / skeleton.edge_strength.sum()
     beyond = np.maximum(gap - skeleton.gap_limit, 0.0) / skeleton.diagonal
-    found = sk.strain(skeleton, pose(posed))
+    found = sk.strain(skeleton, pose(rest), pose(moved))
     assert np.isclose(found["open_percent"], 100.0 * share @ beyond / 4.0, rtol=1e-4)
     assert found["open_percent"] > 1.0 and found["turn_deg"] == 0.0
+    assert found["rest_open_percent"] == 0.0
 
 
 def test_loss_of_one_opened_joint_is_its_closed_form():
     vertices, faces, weights, rest = strip(bones=2)
     motion = np.tile(np.eye(4), (3, 2, 1, 1))
     skeleton = sk.build_skeleton(vertices, faces, weights, None, rest, motion)
-    opened = rest.copy()
-    opened[1, 2, 3] += 0.5
+    opened = motion.copy()
+    opened[:, 1, 2, 3] += 0.5
     diagonal = np.hypot(4.0, 0.3)
-    loss = sk.skeleton_loss(skeleton, pose(opened), translation=2.0)
-    assert np.isclose(float(loss), 2.0 * (0.5 / diagonal) ** 2, rtol=1e-4)
-    turned = rest.copy()
+    expected = 2.0 * (0.5 / diagonal) ** 2
+    loss = sk.skeleton_loss(skeleton, pose(rest), pose(opened), translation=2.0)
+    assert np.isclose(float(loss), expected, rtol=1e-4)
+    moved = opened[0] @ rest  # the same bone as far away, at rest
+    loss = sk.skeleton_loss(skeleton, pose(moved), pose(motion), translation=2.0)
+    assert np.isclose(float(loss), expected, rtol=1e-4)
     pivot, spin = skeleton.joints[0, 1], np.eye(4)
     spin[:3, :3] = Rotation.from_rotvec([0, 0, 0.7]).as_matrix()
     spin[:3, 3] = pivot - spin[:3, :3] @ pivot
-    turned[1] = spin @ turned[1]
-    loss = sk.skeleton_loss(skeleton, pose(turned), angle=0.3)
+    turned = motion.copy()
+    turned[:, 1] = spin
+    loss = sk.skeleton_loss(skeleton, pose(rest), pose(turned), angle=0.3)
     assert np.isclose(float(loss), 0.3 * 0.7**2, rtol=1e-3)
 
 
 def test_gradient_is_finite_at_rest_and_pulls_joints_together(built):
     skeleton, rest, _ = built
-    loss = jax.jit(lambda p: sk.skeleton_loss(skeleton, p))
-    at_rest = jax.grad(loss)(pose(rest))
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(at_rest))
+    loss = jax.jit(lambda r, m: sk.skeleton_loss(skeleton, r, m))
+    slope = jax.grad(loss, argnums=(0, 1))
+    unmoved = still(len(rest))
+    found = slope(pose(rest), unmoved)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
     apart = rest.copy()
     apart[2, 1, 3] += 1.0
-    slope = jax.grad(loss)(pose(apart))
-    assert isinstance(slope, Rigid) and slope.translation[2, 1] > 0
+    (at_rest, _) = slope(pose(apart), unmoved)
+    assert isinstance(at_rest, Rigid) and at_rest.translation[2, 1] > 0
+    opened = np.tile(np.eye(4), (len(rest), 1, 1))
+    opened[2, 1, 3] += 1.0
+    (_, in_motion) = slope(pose(rest), pose(opened))
+    assert in_motion.translation[2, 1] > 0
 
 
 def test_unknown_morphology_is_refused():

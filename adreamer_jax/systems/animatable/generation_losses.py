@@ -18,7 +18,7 @@ from adreamer_jax.core.encoding import frame_time
 from adreamer_jax.core.rotation import normalize, safe_norm
 from adreamer_jax.core.schedule import ramp
 from adreamer_jax.objective import regularize
-from adreamer_jax.scene.bones import posed_bones, posed_from_rest, rest_pose
+from adreamer_jax.scene.bones import posed_from_rest, rest_pose
 from adreamer_jax.scene.field import distance_with_normal, query, signed_distance
 from adreamer_jax.scene.skeleton import Skeleton, skeleton_loss
 from adreamer_jax.scene.skinning import mahalanobis
@@ -221,11 +221,11 @@ def _motion_terms(
         return terms
     time = frame_time(jnp.arange(count, dtype=jnp.float32), count)
     motion = posed_from_rest(model.bones, time)
-    centers = rest_pose(model.bones).translation
+    rest = rest_pose(model.bones)
+    centers = rest.translation
     if "skeleton" in asked:
-        pose = posed_bones(model.bones, motion)
-        pose = Rigid(pose.rotation, pose.translation * scale)
-        terms["skeleton"] = skeleton_loss(skeleton, pose)
+        scaled = (Rigid(x.rotation, x.translation * scale) for x in (rest, motion))
+        terms["skeleton"] = skeleton_loss(skeleton, *scaled)
     if "neighbor" in asked:
         joined = joined_bones(model, now, tie=tie)
         terms["neighbor"] = regularize.neighbor_loss(motion, centers, joined)
