@@ -61,7 +61,10 @@ ARMS: dict[str, dict[str, Any]] = {
         "generate.loss.tear": 0.0,
     },
 }
-FIGURES = ("species", "color", "r_precision", "mesh_iou", "torn", "pitted", "open")
+FIGURES = (
+    *("species", "color", "r_precision", "mesh_iou", "torn", "pitted"),
+    *("open", "moved"),
+)
 
 
 def recipe_of(source: str, prompt: str, changes: dict[str, Any]) -> Any:
@@ -106,6 +109,7 @@ def run(config: Any, workdir: Path, animal: tuple[str, str]) -> dict[str, Any]:
         out["motion"]["pitted"] = pitted_percent(asset)
         strained = joint_strain(asset, model.skeleton)
         out["motion"]["open"] = strained["open_percent"]
+        out["motion"]["moved"] = strained["rest_open_percent"]
     if config.generate.fit.steps > 0:
         out["place"] = placed(config, model, state)
     (workdir / "verdict.json").write_text(json.dumps(out) + "\n")
@@ -188,6 +192,7 @@ def table(runs: Path, arms: Sequence[str], sources: Sequence[str]) -> str:
         "of the mesh torn, %",
         "folded inward, %",
         "joints open beyond the clip's, %",
+        "bones moved apart at rest, %",
         "off the limbs, drawn",
         "moved",
         "prompts",

@@ -33,6 +33,7 @@ _FIGURES = (  # where it stands, heading
     ("pitted_percent", "folded inward, %"),
     ("joints.open_percent", "joints open beyond the clip's, %"),
     ("joints.turn_deg", "turn beyond, degrees"),
+    ("joints.rest_open_percent", "bones moved apart at rest, %"),
 )
 
 
