@@ -2,10 +2,13 @@
 
     python benchmarks/pictures.py generated docs/generated.png RUNS/full \
         --sources=runs/A,runs/B --rows=A-blue_dog,B-pink_pig
+    python benchmarks/pictures.py moving docs/moving.webp RUNS/full \
+        --sources=runs/A,runs/B --rows=A-blue_dog,B-pink_pig
     python benchmarks/pictures.py unseen docs/unseen.png RUNS --rows=pink_giraffe-0
 
 The first draws creatures of `benchmarks/generation.py`, a row each: the exported mesh
-at some moments from two sides, and as clay. The second draws animals of
+at some moments from two sides, and as clay. The second draws them beside each other as
+an animation of the whole clip. The third draws animals of
 `benchmarks/csd_effect.py` from the side that no camera saw: the true surface, then the
 exported one of each arm, as clay.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,13 @@ from generation import ANIMALS, ARMS, recipe_of
 from adreamer_jax.run import score
 from adreamer_jax.run.mesh_picture import carried, framed, mesh_pictures, turned
 from adreamer_jax.run.render import sheet
-from adreamer_jax.types import Float, Int
+from adreamer_jax.types import Asset, Float, Int
 
 CLAY = 0.78
 NAMES = {"none": "without", "csd": "with CSD"}  # of arms, beside their rows
 SIDES = (20.0, 200.0)  # degrees from where the clip was filmed
+ASIDE = -30.0  # degrees from there in a film
+FRAMES, FPS = 60, 15  # of a film
 MARGIN = 6  # pixels about the cut out animals
 
 
@@ -92,10 +97,8 @@ def drawn(
     return mesh_pictures(local, faces, [look], view[1], (side, side))[0]
 
 
-def creature(
-    runs: Path, source: str, name: str, *, side: int = 240
-) -> list[Int[np.ndarray, "h w 3"]]:
-    """The exported mesh at four moments from two sides; the last one as clay, too."""
+def made(runs: Path, source: str, name: str) -> Asset:
+    """The creature of a finished run; ValueError where its name is of no prompt."""
     from adreamer_jax.data.captions import prompt
     from adreamer_jax.run import pipeline
 
@@ -105,20 +108,72 @@ def creature(
     config = recipe_of(source, prompt(species, color=color), ARMS["full"])
     given = pipeline.read(config)
     model = pipeline.build(config, runs / name, *given, stage="generate")
-    asset = model.system.asset(pipeline.trained(model, runs / name), model.frozen)
+    return model.system.asset(pipeline.trained(model, runs / name), model.frozen)
+
+
+def view_of(
+    asset: Asset, angle: float, side: int
+) -> tuple[Float[np.ndarray, "4 4"], Float[np.ndarray, "4"]]:
+    """A camera so many degrees about the animal, and intrinsics: all moments fit."""
     everywhere = np.asarray(asset.posed_vertices, np.float64).reshape(-1, 3)
     middle = len(asset.camera_from_object) // 2
     start, values = framed(asset.camera_from_object[middle], everywhere, (side, side))
     center = (everywhere.min(0) + everywhere.max(0)) / 2
+    return turned(start, np.radians(angle), center), values
+
+
+def creature(asset: Asset, *, side: int = 240) -> list[Int[np.ndarray, "h w 3"]]:
+    """The exported mesh at four moments from two sides; the last one as clay, too."""
     moments = [asset.posed_vertices[i] for i in spread(len(asset.posed_vertices), 4)]
     out = []
     for angle in SIDES:
-        view = turned(start, np.radians(angle), center), values
+        view = view_of(asset, angle, side)
         row = [drawn(v, asset.faces, view, side, asset.colors) for v in moments]
         if angle == SIDES[-1]:
             row.append(drawn(moments[-1], asset.faces, view, side))
         out += cut_out(row)
     return out
+
+
+def walk(
+    asset: Asset, *, frames: int, side: int
+) -> list[Int[np.ndarray, "side side 3"]]:
+    """The exported mesh over its clip, from the front's half of the filmed side."""
+    view = view_of(asset, ASIDE, 2 * side)  # drawn twice as large: smooth edges
+    moments = np.arange(frames) % len(asset.posed_vertices)
+    large = [
+        drawn(asset.posed_vertices[i], asset.faces, view, 2 * side, asset.colors)
+        for i in moments
+    ]
+    half = lambda p: np.asarray(Image.fromarray(p).resize((side, side), Image.BOX))
+    return [half(picture) for picture in large]
+
+
+def beside(
+    films: Sequence[Sequence[Int[np.ndarray, "h w 3"]]], *, across: int
+) -> list[Int[np.ndarray, "h w 3"]]:
+    """One film of many of one length, so many in a row, cut to what is seen."""
+    cut = [cut_out(film) for film in films]
+    height = max(film[0].shape[0] for film in cut)
+    width = max(film[0].shape[1] for film in cut)
+    empty = np.full((height, width, 3), 255, np.uint8)
+
+    def cell(picture: Int[np.ndarray, "h w 3"] | None) -> Int[np.ndarray, "h w 3"]:
+        out = empty.copy()
+        if picture is not None:
+            top, left = height - picture.shape[0], (width - picture.shape[1]) // 2
+            out[top:, left : left + picture.shape[1]] = picture
+        return out
+
+    frames = []
+    for moment in zip(*cut, strict=True):
+        cells: list[Any] = [*moment, *[None] * (-len(moment) % across)]
+        rows = [
+            np.concatenate([cell(p) for p in cells[i : i + across]], axis=1)
+            for i in range(0, len(cells), across)
+        ]
+        frames.append(np.concatenate(rows))
+    return frames
 
 
 def from_behind(
@@ -146,19 +201,28 @@ def from_behind(
     return rows
 
 
-def generated(asked: argparse.Namespace) -> np.ndarray:
-    """The sheet of creatures."""
+def assets(asked: argparse.Namespace) -> Iterator[Asset]:
+    """The creatures of the rows that are asked for."""
     sources = {Path(source).name: source for source in asked.sources.split(",")}
-    rows = []
     for name in asked.rows.split(","):
         source = name.rsplit("-", 1)[0]
         if source not in sources:
             raise SystemExit(f"--sources must hold a folder {source}, for {name}")
-        rows.append(creature(asked.runs, sources[source], name))
-    return stacked(rows, height=asked.height)
+        yield made(asked.runs, sources[source], name)
 
 
-def unseen(asked: argparse.Namespace) -> np.ndarray:
+def generated(asked: argparse.Namespace) -> list[np.ndarray]:
+    """The sheet of creatures."""
+    return [stacked([creature(asset) for asset in assets(asked)], height=asked.height)]
+
+
+def moving(asked: argparse.Namespace) -> list[np.ndarray]:
+    """The frames of the film of creatures."""
+    films = [walk(a, frames=FRAMES, side=asked.height) for a in assets(asked)]
+    return beside(films, across=asked.across)
+
+
+def unseen(asked: argparse.Namespace) -> list[np.ndarray]:
     """The sheet of the side that no camera saw."""
     from adreamer_jax.data.clip import read_truth
 
@@ -177,16 +241,19 @@ def unseen(asked: argparse.Namespace) -> np.ndarray:
 def main() -> None:
     """Draw what is asked and write it."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("kind", choices=("generated", "unseen"))
+    words.add_argument("kind", choices=("generated", "moving", "unseen"))
     words.add_argument("out", type=Path)
     words.add_argument("runs", type=Path)
     words.add_argument("--rows", required=True)
     words.add_argument("--sources", default="", help="work folders of extractions")
     words.add_argument("--arms", default="none,csd")
     words.add_argument("--height", type=int, default=170)
+    words.add_argument("--across", type=int, default=4)
     asked = words.parse_args()
-    draw = {"generated": generated, "unseen": unseen}[asked.kind]
-    Image.fromarray(draw(asked)).save(asked.out, optimize=True)
+    draw = {"generated": generated, "moving": moving, "unseen": unseen}[asked.kind]
+    first, *more = (Image.fromarray(frame) for frame in draw(asked))
+    film = {"save_all": True, "append_images": more, "duration": 1000 // FPS, "loop": 0}
+    first.save(asked.out, **(film | {"quality": 60} if more else {"optimize": True}))
 
 
 if __name__ == "__main__":

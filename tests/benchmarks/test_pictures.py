@@ -9,6 +9,7 @@ import pytest
 import trimesh
 
 from benchmarks import pictures
+from tests.run.capsule import make_asset
 
 
 def test_white_about_an_animal_is_cut_off_alike():
@@ -63,4 +64,31 @@ def test_rows_that_do_not_exist_are_named():
     with pytest.raises(SystemExit, match="--sources must hold a folder wolf"):
         pictures.generated(asked)
     with pytest.raises(ValueError, match=r"<source>-<color>_<species>, got fox-pig_x"):
-        pictures.creature(Path(), "runs/fox", "fox-pig_x")
+        pictures.made(Path(), "runs/fox", "fox-pig_x")
+
+
+def test_a_creature_is_drawn_at_moments_from_two_sides_and_walks():
+    asset = make_asset()
+    sheet = pictures.creature(asset, side=40)
+    assert len(sheet) == 9 and len({p.shape for p in sheet}) == 2
+    film = pictures.walk(asset, frames=7, side=40)
+    assert len(film) == 7 and film[0].shape == (40, 40, 3)
+    # the clip has five moments, then it starts again
+    np.testing.assert_array_equal(film[5], film[0])
+    assert np.any(film[1] != film[0]) and film[0].min() < 200
+
+
+def test_films_stand_beside_each_other_on_one_ground():
+    def film(rows, columns):
+        out = [np.full((40, 40, 3), 255, np.uint8) for _ in range(2)]
+        for frame in out:
+            frame[20 : 20 + rows, 10 : 10 + columns] = 0
+        return out
+
+    page = pictures.beside([film(10, 8), film(4, 12), film(6, 6)], across=2)
+    high, wide = 10 + 2 * pictures.MARGIN, 12 + 2 * pictures.MARGIN
+    assert len(page) == 2 and page[0].shape == (2 * high, 2 * wide, 3)
+    dark = page[0][..., 0] == 0
+    ground = high - pictures.MARGIN
+    assert dark[ground - 1].sum() == 8 + 12 and not dark[ground:high].any()
+    assert dark[:high].sum() == 10 * 8 + 4 * 12 and dark[high:].sum() == 36
