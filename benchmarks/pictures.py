@@ -252,8 +252,11 @@ def main() -> None:
     asked = words.parse_args()
     draw = {"generated": generated, "moving": moving, "unseen": unseen}[asked.kind]
     first, *more = (Image.fromarray(frame) for frame in draw(asked))
-    film = {"save_all": True, "append_images": more, "duration": 1000 // FPS, "loop": 0}
-    first.save(asked.out, **(film | {"quality": 60} if more else {"optimize": True}))
+    how: dict[str, Any] = {"optimize": True}
+    if more:
+        how = {"save_all": True, "append_images": more, "loop": 0}
+        how |= {"duration": 1000 // FPS, "quality": 75, "method": 6}
+    first.save(asked.out, **how)
 
 
 if __name__ == "__main__":
