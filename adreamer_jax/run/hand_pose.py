@@ -24,6 +24,7 @@ from adreamer_jax.scene.skeleton import Skeleton
 from adreamer_jax.types import Asset, Float
 
 __all__ = [
+    "bent",
     "hand_pose",
     "pose_asset",
     "pose_of",
@@ -99,6 +100,14 @@ def posed_from_rest(
     return np.stack([motion(bone) for bone in range(len(pose))])
 
 
+def bent(
+    asset: Asset, posed_from_rest: Float[np.ndarray, "bones 4 4"]
+) -> Float[np.ndarray, "n 3"]:
+    """The rest surface, moved by its bones."""
+    every = np.broadcast_to(np.arange(asset.weights.shape[1]), asset.weights.shape)
+    return linear_blend(asset.vertices, every, asset.weights, posed_from_rest)
+
+
 def pose_of(
     skeleton: Skeleton, motion: Float[np.ndarray, "bones 4 4"]
 ) -> Float[np.ndarray, "bones 6"]:
@@ -128,8 +137,7 @@ def pose_asset(
 ) -> Asset:
     """The asset with one frame, in the given pose, blended as players blend it."""
     motion = posed_from_rest(skeleton, pose)
-    every = np.broadcast_to(np.arange(len(pose)), asset.weights.shape)
-    vertices = linear_blend(asset.vertices, every, asset.weights, motion)
+    vertices = bent(asset, motion)
     middle = len(asset.camera_from_object) // 2
     return dataclasses.replace(
         asset,

@@ -19,13 +19,13 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from adreamer_jax.run.gltf import linear_from_srgb
-from adreamer_jax.run.hand_pose import pose_of, write_pose
-from adreamer_jax.run.joints import bone_name, linear_blend
+from adreamer_jax.run.hand_pose import bent, pose_of, write_pose
+from adreamer_jax.run.joints import bone_name
 from adreamer_jax.run.progress import say
 from adreamer_jax.scene.skeleton import Skeleton
 from adreamer_jax.types import Asset, Bool, Float, Int
 
-__all__ = ["bent", "furnish", "gizmo_pose", "hangs_on", "led_by", "view"]
+__all__ = ["furnish", "gizmo_pose", "hangs_on", "led_by", "view"]
 
 PORT = 8080
 _GIZMO = 0.15  # size of the gizmo, as a share of the model's longest side
@@ -85,14 +85,6 @@ def led_by(
     reach = max(_NEAR_RAY * np.linalg.norm(np.ptp(vertices, axis=0)), beside.min())
     first = np.argmin(np.where(beside <= reach, depth, np.inf))
     return int(np.argmax(weights[first]))
-
-
-def bent(
-    asset: Asset, posed_from_rest: Float[np.ndarray, "bones 4 4"]
-) -> Float[np.ndarray, "n 3"]:
-    """The rest surface, moved by its bones."""
-    every = np.broadcast_to(np.arange(asset.weights.shape[1]), asset.weights.shape)
-    return linear_blend(asset.vertices, every, asset.weights, posed_from_rest)
 
 
 def _matrix(handle: Any) -> Float[np.ndarray, "4 4"]:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from adreamer_jax.run import cli, view
 from adreamer_jax.run.export import asset_skeleton
-from adreamer_jax.run.hand_pose import pose_asset, read_pose
+from adreamer_jax.run.hand_pose import bent, pose_asset, read_pose
 from tests.run.capsule import make_asset
 
 
@@ -160,10 +160,10 @@ def test_a_turned_bone_takes_along_what_hangs_on_it_until_it_is_undone(
     about[:3, :3] = rotation.as_matrix()
     about[:3, 3] = joint[:3] - rotation.apply(joint[:3])
     motion[along] = about @ motion[along]
-    np.testing.assert_allclose(page.meshes[-1], view.bent(asset, motion), atol=1e-6)
+    np.testing.assert_allclose(page.meshes[-1], bent(asset, motion), atol=1e-6)
     # a second turn starts where the first one ended
     turn(page.things["/gizmo"], rotation.inv())
-    unturned = view.bent(asset, asset.posed_from_rest[0])
+    unturned = bent(asset, asset.posed_from_rest[0])
     np.testing.assert_allclose(page.meshes[-1], unturned, atol=1e-6)
     turn(page.things["/gizmo"], rotation)
     page.things["undo dragging"].put()
